@@ -1,0 +1,313 @@
+/**
+ * The whole data model on one page.
+ *
+ * Ids are text with their prefix, so that a row read in psql says what it names. Money is bigint nano-USD, times are
+ * timestamptz. The ledger has no foreign keys: its rows outlive what they were charged to.
+ * Roles, grants, triggers and functions stand in the hand-written migrations beside the generated ones.
+ */
+import { sql } from "drizzle-orm";
+import {
+  bigint,
+  boolean,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+  uuid,
+} from "drizzle-orm/pg-core";
+
+const at = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
+const nano = (name: string) => bigint(name, { mode: "number" });
+const bytes = customType<{ data: Uint8Array }>({ dataType: () => "bytea" });
+/** 64-bit transaction ids stay text in JavaScript: they are compared by Postgres only. */
+const xid8 = customType<{ data: string }>({ dataType: () => "xid8" });
+
+export const users = pgTable(
+  "users",
+  {
+    id: text("id").primaryKey(),
+    email: text("email").notNull(),
+    role: text("role").$type<"admin" | "user">().notNull(),
+    /** argon2id, PHC string; null for a person who signs in elsewhere. */
+    passwordHash: text("password_hash"),
+    createdAt: at("created_at").notNull().defaultNow(),
+    disabledAt: at("disabled_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [uniqueIndex("users_email").on(sql`lower(${table.email})`)],
+);
+
+export const projects = pgTable("projects", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull(),
+  createdAt: at("created_at").notNull().defaultNow(),
+  archivedAt: at("archived_at"),
+  version: integer("version").notNull().default(1),
+});
+
+export const clients = pgTable("clients", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull(),
+  kind: text("kind").$type<"runner" | "service" | "desktop">().notNull(),
+  projectId: text("project_id").references(() => projects.id),
+  scopes: text("scopes").array().notNull(),
+  redirectUris: text("redirect_uris").array().notNull(),
+  /** SHA-256 of the secret; null for public clients. */
+  secretHash: bytes("secret_hash"),
+  createdAt: at("created_at").notNull().defaultNow(),
+  revokedAt: at("revoked_at"),
+  version: integer("version").notNull().default(1),
+});
+
+export const apiKeys = pgTable(
+  "api_keys",
+  {
+    id: text("id").primaryKey(),
+    /** SHA-256 of the key. */
+    hash: bytes("hash").notNull(),
+    /** The last four characters, so that its owner can tell it from others. */
+    hint: text("hint").notNull(),
+    userId: text("user_id").references(() => users.id),
+    clientId: text("client_id").references(() => clients.id),
+    projectId: text("project_id").references(() => projects.id),
+    scopes: text("scopes").array().notNull(),
+    createdAt: at("created_at").notNull().defaultNow(),
+    expiresAt: at("expires_at").notNull(),
+    revokedAt: at("revoked_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [uniqueIndex("api_keys_hash").on(table.hash)],
+);
+
+/** A log of everything that stopped being valid, read in commit order by every instance (xid below the snapshot's xmin). */
+export const revocations = pgTable(
+  "revocations",
+  {
+    id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+    xid: xid8("xid").notNull().default(sql`pg_current_xact_id()`),
+    at: at("at").notNull().defaultNow(),
+    /** The id of a user, client or key, or the `jti` of a token. */
+    subject: text("subject").notNull(),
+  },
+  (table) => [index("revocations_xid").on(table.xid, table.id)],
+);
+
+/** Fingerprints of the secrets that sign access tokens; a process whose secrets are all unknown here must not start. */
+export const signingSecrets = pgTable("signing_secrets", {
+  kid: text("kid").primaryKey(),
+  createdAt: at("created_at").notNull().defaultNow(),
+});
+
+/** One row per data dir. `epoch` only rises; the same epoch with another nonce is a copied data dir. */
+export const instances = pgTable("instances", {
+  id: uuid("id").primaryKey(),
+  epoch: integer("epoch").notNull(),
+  nonce: text("nonce").notNull(),
+  heartbeatAt: at("heartbeat_at").notNull().defaultNow(),
+});
+
+/** How far an instance's journal has been merged, epoch by epoch. */
+export const watermarks = pgTable(
+  "watermarks",
+  {
+    instance: uuid("instance").notNull(),
+    epoch: integer("epoch").notNull(),
+    lsn: bigint("lsn", { mode: "number" }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.instance, table.epoch] })],
+);
+
+const usageColumns = {
+  input: nano("input"),
+  output: nano("output"),
+  cachedRead: nano("cached_read"),
+  cacheWrite: nano("cache_write"),
+  reasoning: nano("reasoning"),
+  audio: nano("audio"),
+};
+
+export const requests = pgTable(
+  "requests",
+  {
+    id: text("id").primaryKey(),
+    state: text("state").$type<"open" | "unknown" | "settled" | "estimated" | "failed">().notNull(),
+    at: at("at").notNull(),
+    endpoint: text("endpoint").notNull(),
+    requestedModel: text("requested_model").notNull(),
+    provider: text("provider").notNull(),
+    model: text("model").notNull(),
+    principal: text("principal").notNull(),
+    userId: text("user_id"),
+    clientId: text("client_id"),
+    keyId: text("key_id"),
+    projectId: text("project_id"),
+    sessionId: text("session_id"),
+    iterationId: text("iteration_id"),
+    taskId: text("task_id"),
+    tags: jsonb("tags").$type<Record<string, string>>(),
+    stream: boolean("stream").notNull(),
+    traceId: text("trace_id"),
+    idempotencyKey: text("idempotency_key"),
+    status: integer("status"),
+    delivery: text("delivery").$type<"whole" | "cut" | "none">(),
+    ...usageColumns,
+    costNano: nano("cost_nano"),
+    chargedNano: nano("charged_nano"),
+    prices: jsonb("prices").$type<{
+      input: number;
+      cached_read: number;
+      cache_write: number;
+      output: number;
+    }>(),
+    holdNano: nano("hold_nano"),
+    periods: text("periods").array(),
+    firstTokenMs: integer("first_token_ms"),
+    durationMs: integer("duration_ms"),
+    instance: uuid("instance").notNull(),
+    epoch: integer("epoch").notNull(),
+  },
+  (table) => [
+    index("requests_at").on(table.at, table.id),
+    index("requests_client").on(table.clientId, table.at, table.id),
+    index("requests_user").on(table.userId, table.at, table.id),
+    index("requests_project").on(table.projectId, table.at, table.id),
+    index("requests_open").on(table.instance, table.epoch).where(sql`state = 'open'`),
+  ],
+);
+
+export const attempts = pgTable(
+  "attempts",
+  {
+    requestId: text("request_id").notNull(),
+    attempt: integer("attempt").notNull(),
+    at: at("at").notNull(),
+    provider: text("provider").notNull(),
+    model: text("model").notNull(),
+    state: text("state").$type<"open" | "unknown" | "settled" | "estimated" | "failed">().notNull(),
+    status: integer("status"),
+    error: text("error"),
+    ...usageColumns,
+    costNano: nano("cost_nano"),
+    prices: jsonb("prices").$type<{
+      input: number;
+      cached_read: number;
+      cache_write: number;
+      output: number;
+    }>(),
+    firstTokenMs: integer("first_token_ms"),
+    durationMs: integer("duration_ms"),
+  },
+  (table) => [primaryKey({ columns: [table.requestId, table.attempt] })],
+);
+
+/**
+ * Roll-ups by the hour, kept in step with `requests` by the statement that merges them. An empty string stands for
+ * "none" in the dimensions. `latency` and `first_token` are counts per logarithmic bucket (usage/histogram.ts).
+ */
+export const usageHours = pgTable(
+  "usage_hours",
+  {
+    hour: at("hour").notNull(),
+    provider: text("provider").notNull(),
+    model: text("model").notNull(),
+    projectId: text("project_id").notNull(),
+    sessionId: text("session_id").notNull(),
+    iterationId: text("iteration_id").notNull(),
+    taskId: text("task_id").notNull(),
+    userId: text("user_id").notNull(),
+    clientId: text("client_id").notNull(),
+    keyId: text("key_id").notNull(),
+    requests: nano("requests").notNull(),
+    errors: nano("errors").notNull(),
+    input: nano("input").notNull(),
+    output: nano("output").notNull(),
+    cachedRead: nano("cached_read").notNull(),
+    cacheWrite: nano("cache_write").notNull(),
+    reasoning: nano("reasoning").notNull(),
+    audio: nano("audio").notNull(),
+    costNano: nano("cost_nano").notNull(),
+    chargedNano: nano("charged_nano").notNull(),
+    unknownNano: nano("unknown_nano").notNull(),
+    latency: bigint("latency", { mode: "number" }).array().notNull(),
+    firstToken: bigint("first_token", { mode: "number" }).array().notNull(),
+  },
+  (table) => [
+    primaryKey({
+      columns: [
+        table.hour,
+        table.provider,
+        table.model,
+        table.projectId,
+        table.sessionId,
+        table.iterationId,
+        table.taskId,
+        table.userId,
+        table.clientId,
+        table.keyId,
+      ],
+    }),
+    index("usage_hours_client").on(table.clientId, table.hour),
+    index("usage_hours_project").on(table.projectId, table.hour),
+  ],
+);
+
+/** Written in the change's own transaction. A trigger refuses UPDATE, DELETE and TRUNCATE. */
+export const audit = pgTable(
+  "audit",
+  {
+    id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+    xid: xid8("xid").notNull().default(sql`pg_current_xact_id()`),
+    /** Counts clusters, not boots: a restore begins a new one, because xids belong to a cluster. */
+    epoch: integer("epoch").notNull(),
+    /** `evt_…` */
+    eventId: text("event_id").notNull(),
+    at: at("at").notNull(),
+    actor: text("actor").notNull(),
+    actorKind: text("actor_kind").$type<"user" | "client" | "local" | "system">().notNull(),
+    clientId: text("client_id"),
+    /** `<noun>.<verb>`, such as `client.created`. */
+    action: text("action").notNull(),
+    subject: text("subject"),
+    projectId: text("project_id"),
+    sessionId: text("session_id"),
+    ip: text("ip"),
+    userAgent: text("user_agent"),
+    requestId: text("request_id"),
+    outcome: text("outcome").$type<"ok" | "refused" | "failed">().notNull(),
+    details: jsonb("details").$type<Record<string, unknown>>().notNull(),
+    /** SHA-256 over the canonical JSON of every other column (audit/canonical.ts). */
+    rowHash: bytes("row_hash").notNull(),
+  },
+  (table) => [index("audit_xid").on(table.xid, table.id), index("audit_at").on(table.at, table.id)],
+);
+
+/** A chain: each seal covers the rows with `from_xid <= xid < to_xid` and the seal before it. */
+export const auditSeals = pgTable(
+  "audit_seals",
+  {
+    epoch: integer("epoch").notNull(),
+    no: bigint("no", { mode: "number" }).notNull(),
+    at: at("at").notNull(),
+    fromXid: xid8("from_xid").notNull(),
+    toXid: xid8("to_xid").notNull(),
+    rows: integer("rows").notNull(),
+    prevHash: bytes("prev_hash").notNull(),
+    hash: bytes("hash").notNull(),
+    /** Ed25519 over `hash`. */
+    signature: bytes("signature").notNull(),
+    keyId: text("key_id").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.epoch, table.no] })],
+);
+
+/** Public halves of the keys that sign seals; the private ones never leave their data dir. */
+export const auditKeys = pgTable("audit_keys", {
+  id: text("id").primaryKey(),
+  publicKey: bytes("public_key").notNull(),
+  createdAt: at("created_at").notNull().defaultNow(),
+});

@@ -1,0 +1,103 @@
+/**
+ * The configuration as the rest of the program sees it: complete, checked, typed. Nothing else reads the environment.
+ *
+ * config-env.ts and config-file.ts turn the two sources into this; every mistake of both is reported at once.
+ */
+import type { LogLevel } from "./log.ts";
+import type { Secret } from "./secret.ts";
+
+export type Config = {
+  /** Absolute. */
+  dataDir: string;
+  host: string;
+  port: number;
+  /** Origin without trailing slash, or null for `http://127.0.0.1:<port>`. */
+  publicUrl: string | null;
+  /** Further Host values, lower case, as in the header (`host` or `host:port`). */
+  allowedHosts: string[];
+  /** CIDRs whose `X-Forwarded-For` counts. */
+  trustedProxies: string[];
+  corsOrigins: string[];
+  database: {
+    /** Null: the embedded cluster in the data dir. */
+    url: Secret | null;
+    directUrl: Secret | null;
+    migrateUrl: Secret | null;
+    /** False behind a transaction pooler that cannot keep prepared statements. */
+    prepare: boolean;
+    /** Who runs the embedded cluster when the gateway is root. */
+    postgresUid: number | null;
+  };
+  /** First signs, all verify; null: made once and kept in the data dir. */
+  jwtSecrets: Secret[] | null;
+  journal: "disk" | "database";
+  log: { level: LogLevel; format: "json" | "pretty" };
+  metricsToken: Secret | null;
+  /** The YAML file that was read, absolute, or null. */
+  file: string | null;
+  gateway: GatewayConfig;
+};
+
+/** The part that SIGHUP may change while the gateway runs: what comes from specgate.yaml and the provider variables. */
+export type GatewayConfig = {
+  /** By name, in the order given. Empty: `demo/echo` answers. */
+  providers: Record<string, ProviderConfig>;
+  models: Record<string, ModelConfig>;
+  /** Overrides, by `provider/model`, with `*` at the end of either part. */
+  prices: Record<string, PriceConfig>;
+  limits: LimitsConfig;
+};
+
+export type ProviderConfig = {
+  kind: "openai";
+  /** As the provider's own SDK takes it, without trailing slash: `https://api.openai.com/v1`. */
+  baseUrl: string;
+  apiKey: Secret | null;
+  /** False for providers that refuse `stream_options`. */
+  includeUsage: boolean;
+  allowPrivateNetwork: boolean;
+};
+
+export type ModelConfig = {
+  /** Exactly one in this version; a list, so that weights and fallbacks find their room. */
+  targets: { provider: string; model: string }[];
+  timeouts: TimeoutsConfig;
+};
+
+export type TimeoutsConfig = { firstTokenMs: number; idleMs: number; totalMs: number };
+export const defaultTimeouts: TimeoutsConfig = { firstTokenMs: 30_000, idleMs: 60_000, totalMs: 600_000 };
+
+/** USD per million tokens, as integers of nano-USD per million tokens. A rate left out falls back to `input`. */
+export type PriceConfig = {
+  inputNanoPerMtok: number;
+  cachedReadNanoPerMtok: number;
+  cacheWriteNanoPerMtok: number;
+  outputNanoPerMtok: number;
+};
+
+/** `null` is no limit. Per credential unless the name says otherwise. */
+export type LimitsConfig = {
+  llm: {
+    bodyBytesMax: number;
+    requestsPerMinute: number | null;
+    tokensPerMinute: number | null;
+    streamsPerToken: number;
+    streamsMax: number;
+    bodiesInFlightBytesMax: number;
+  };
+  mcp: { bodyBytesMax: number; resultBytesMax: number; requestsPerMinute: number | null };
+  control: { bodyBytesMax: number; requestsPerMinute: number | null };
+};
+
+export const defaultLimits: LimitsConfig = {
+  llm: {
+    bodyBytesMax: 33_554_432,
+    requestsPerMinute: 600,
+    tokensPerMinute: null,
+    streamsPerToken: 200,
+    streamsMax: 2_000,
+    bodiesInFlightBytesMax: 536_870_912,
+  },
+  mcp: { bodyBytesMax: 1_048_576, resultBytesMax: 1_048_576, requestsPerMinute: 1_200 },
+  control: { bodyBytesMax: 8_388_608, requestsPerMinute: 1_200 },
+};

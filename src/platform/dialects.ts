@@ -1,0 +1,145 @@
+/**
+ * One failure, four ways to say it: RFC 9457 problems, OpenAI's error object, Anthropic's, and RFC 6749 section 5.2.
+ * The plane chooses; clients of each ecosystem then see what their own libraries already understand.
+ */
+import type { Failure, FailureKind } from "./failure.ts";
+
+export type Dialect = "problem" | "openai" | "anthropic" | "oauth";
+
+const titles: Record<FailureKind, string> = {
+  invalid: "The request is not valid",
+  unprocessable: "The request is not valid",
+  unauthenticated: "No valid credential",
+  forbidden: "Not allowed",
+  missing: "Not found",
+  method: "Method not allowed",
+  conflict: "Conflict",
+  stale: "Out of date",
+  too_large: "Too large",
+  media_type: "Media type not supported",
+  rate: "Too many requests",
+  budget: "Budget exhausted",
+  price: "Price unknown",
+  upstream: "The provider failed",
+  upstream_timeout: "The provider did not answer in time",
+  unavailable: "Not available right now",
+  no_room: "No room left",
+  internal: "Internal error",
+};
+
+const openaiTypes: Partial<Record<FailureKind, string>> = {
+  rate: "requests",
+  budget: "insufficient_quota",
+  upstream: "server_error",
+  upstream_timeout: "server_error",
+  unavailable: "server_error",
+  no_room: "server_error",
+  internal: "server_error",
+};
+
+const anthropicTypes: Partial<Record<FailureKind, string>> = {
+  unauthenticated: "authentication_error",
+  forbidden: "permission_error",
+  missing: "not_found_error",
+  too_large: "request_too_large",
+  rate: "rate_limit_error",
+  budget: "rate_limit_error",
+  upstream: "api_error",
+  upstream_timeout: "timeout_error",
+  unavailable: "overloaded_error",
+  no_room: "api_error",
+  internal: "api_error",
+};
+
+/** The codes of RFC 6749 section 5.2, RFC 8628 section 3.5 and RFC 8707 section 2 that may go out as they are. */
+const oauthCodes = new Set([
+  "invalid_request",
+  "invalid_client",
+  "invalid_grant",
+  "unauthorized_client",
+  "unsupported_grant_type",
+  "invalid_scope",
+  "invalid_target",
+  "access_denied",
+  "authorization_pending",
+  "slow_down",
+  "expired_token",
+  "temporarily_unavailable",
+  "server_error",
+]);
+
+export function problemBody(failure: Failure, requestId: string): Record<string, unknown> {
+  return {
+    type: `urn:specgate:problem:${failure.code}`,
+    title: titles[failure.kind],
+    status: failure.status,
+    code: failure.code,
+    detail: failure.message,
+    ...(failure.errors ? { errors: failure.errors } : {}),
+    request_id: requestId,
+  };
+}
+
+/** OpenAI's error object; also the shape of an error event in the middle of a stream. */
+export function openaiBody(failure: Failure): Record<string, unknown> {
+  const code = failure.kind === "unauthenticated" ? "invalid_api_key" : failure.code;
+  const type =
+    failure.code === "tokens_per_minute" ? "tokens" : (openaiTypes[failure.kind] ?? "invalid_request_error");
+  return {
+    error: {
+      message: failure.message,
+      type,
+      param: failure.errors?.[0]?.path ?? null,
+      code: failure.kind === "rate" ? "rate_limit_exceeded" : code,
+    },
+  };
+}
+
+export function anthropicBody(failure: Failure, requestId: string): Record<string, unknown> {
+  return {
+    type: "error",
+    error: { type: anthropicTypes[failure.kind] ?? "invalid_request_error", message: failure.message },
+    request_id: requestId,
+  };
+}
+
+function oauthBody(failure: Failure): Record<string, unknown> {
+  const unavailable = failure.status >= 500 ? "temporarily_unavailable" : "invalid_request";
+  return {
+    error: oauthCodes.has(failure.code) ? failure.code : unavailable,
+    error_description: failure.message,
+  };
+}
+
+export function failureResponse(failure: Failure, dialect: Dialect, requestId: string): Response {
+  const headers = new Headers({ "cache-control": "no-store", "x-request-id": requestId });
+  headers.set("content-type", dialect === "problem" ? "application/problem+json" : "application/json");
+  if (failure.retryAfterSeconds !== undefined) headers.set("retry-after", String(failure.retryAfterSeconds));
+  else if (failure.status === 503) headers.set("retry-after", "1");
+  // Without this the SDKs retry a budget's 429 for minutes; the money will not come back by itself.
+  if (failure.kind === "budget") headers.set("x-should-retry", "false");
+  if (dialect === "anthropic") headers.set("request-id", requestId);
+  for (const [name, value] of Object.entries(failure.headers ?? {})) headers.set(name, value);
+  return new Response(JSON.stringify(bodyOf(failure, dialect, requestId)), {
+    status: failure.status,
+    headers,
+  });
+}
+
+function bodyOf(failure: Failure, dialect: Dialect, requestId: string): Record<string, unknown> {
+  if (dialect === "openai") return openaiBody(failure);
+  if (dialect === "anthropic") return anthropicBody(failure, requestId);
+  if (dialect === "oauth") return oauthBody(failure);
+  return problemBody(failure, requestId);
+}
+
+/** The dialect of a path, for answers given before any route was found. Never used to decide who may do what. */
+export function dialectOf(path: string, request: Request): Dialect {
+  if (path.startsWith("/oauth/")) return "oauth";
+  if (path.startsWith("/v1/") || path === "/v1") return llmDialect(request);
+  if (path.startsWith("/api/llm/")) return "openai";
+  return "problem";
+}
+
+export const llmDialect = (request: Request): Dialect =>
+  request.headers.has("anthropic-version") ? "anthropic" : "openai";
