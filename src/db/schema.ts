@@ -94,7 +94,10 @@ export const revocations = pgTable(
     /** The id of a user, client or key, or the `jti` of a token. */
     subject: text("subject").notNull(),
   },
-  (table) => [index("revocations_xid").on(table.xid, table.id)],
+  (table) => [
+    index("revocations_xid").on(table.xid, table.id),
+    index("revocations_subject").on(table.subject),
+  ],
 );
 
 /** Fingerprints of the secrets that sign access tokens; a process whose secrets are all unknown here must not start. */
