@@ -1,0 +1,176 @@
+/**
+ * The configuration: flags over environment over defaults, and specgate.yaml beside them.
+ *
+ * Either a complete `Config`, or every mistake of every source at once, one line each; never half a configuration.
+ */
+import { readFileSync, statSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import type { Config, GatewayConfig } from "./config.ts";
+import { addressKind } from "./config-address.ts";
+import { type Environment, type EnvironmentReading, readEnvironment, secretText } from "./config-env.ts";
+import { emptyGateway, type FileReading, readConfigFile } from "./config-file.ts";
+import { type Parsed, parseHost, parsePath, parsePort } from "./config-values.ts";
+
+export type ConfigFlags = {
+  config?: string | undefined;
+  dataDir?: string | undefined;
+  host?: string | undefined;
+  port?: string | undefined;
+};
+
+export type ConfigSource = {
+  env: Environment;
+  cwd: string;
+  flags: ConfigFlags;
+  /** Whether a person reads the log as it is written. */
+  terminal: boolean;
+};
+
+export type LoadedConfig =
+  | { ok: true; config: Config; warnings: string[] }
+  | { ok: false; mistakes: string[] };
+
+export function loadConfig(source: ConfigSource): LoadedConfig {
+  const read = readEnvironment(source.env, source.cwd);
+  const flags = readFlags(source.flags);
+  const path = flags.config ?? read.values.SPECGATE_CONFIG ?? null;
+  const { file, reading } = readFile(source, path, read);
+  const mistakes = [...flags.mistakes, ...read.mistakes, ...togetherMistakes(read), ...reading.mistakes];
+  if (mistakes.length > 0) return { ok: false, mistakes };
+  const config = assemble(source, read, flags, file, reading.gateway);
+  return {
+    ok: true,
+    config,
+    warnings: [...read.warnings, ...addressWarnings(config)],
+  };
+}
+
+const corsStandard = ["tauri://localhost", "http://tauri.localhost", "https://tauri.localhost"];
+
+function assemble(
+  source: ConfigSource,
+  read: EnvironmentReading,
+  flags: Flags,
+  file: string | null,
+  gateway: GatewayConfig,
+): Config {
+  const values = read.values;
+  return {
+    dataDir: resolve(source.cwd, flags.dataDir ?? values.SPECGATE_DATA_DIR ?? "specgate-data"),
+    host: flags.host ?? values.SPECGATE_HOST ?? "127.0.0.1",
+    port: flags.port ?? values.SPECGATE_PORT ?? 8080,
+    publicUrl: values.SPECGATE_PUBLIC_URL ?? null,
+    allowedHosts: values.SPECGATE_ALLOWED_HOSTS ?? [],
+    trustedProxies: values.SPECGATE_TRUSTED_PROXIES ?? [],
+    corsOrigins: values.SPECGATE_CORS_ORIGINS ?? corsStandard,
+    database: {
+      url: values.DATABASE_URL ?? null,
+      directUrl: values.DATABASE_DIRECT_URL ?? null,
+      migrateUrl: values.DATABASE_MIGRATE_URL ?? null,
+      prepare: values.DATABASE_PREPARE ?? true,
+      postgresUid: values.SPECGATE_POSTGRES_UID ?? null,
+    },
+    jwtSecrets: values.SPECGATE_JWT_SECRET ?? null,
+    journal: values.SPECGATE_JOURNAL ?? "disk",
+    log: {
+      level: values.SPECGATE_LOG_LEVEL ?? "info",
+      format: values.SPECGATE_LOG_FORMAT ?? (source.terminal ? "pretty" : "json"),
+    },
+    metricsToken: values.SPECGATE_METRICS_TOKEN ?? null,
+    file,
+    gateway,
+  };
+}
+
+type Flags = {
+  config?: string;
+  dataDir?: string;
+  host?: string;
+  port?: number;
+  mistakes: string[];
+};
+
+function readFlags(flags: ConfigFlags): Flags {
+  const mistakes: string[] = [];
+  const read = <T>(
+    name: string,
+    text: string | undefined,
+    parse: (text: string) => Parsed<T>,
+  ): T | undefined => {
+    if (text === undefined) return undefined;
+    const parsed =
+      text.trim() === "" ? { wrong: "empty; give it a value or leave it out" } : parse(text.trim());
+    if ("value" in parsed) return parsed.value;
+    mistakes.push(`${name}: ${parsed.wrong}`);
+    return undefined;
+  };
+  const config = read("--config", flags.config, parsePath);
+  const dataDir = read("--data-dir", flags.dataDir, parsePath);
+  const host = read("--host", flags.host, parseHost);
+  const port = read("--port", flags.port, parsePort);
+  return {
+    ...(config === undefined ? {} : { config }),
+    ...(dataDir === undefined ? {} : { dataDir }),
+    ...(host === undefined ? {} : { host }),
+    ...(port === undefined ? {} : { port }),
+    mistakes,
+  };
+}
+
+const fileBytesMax = 1_048_576;
+
+/** A file that was asked for must be there; `./specgate.yaml` is read when it is. */
+function readFile(
+  source: ConfigSource,
+  asked: string | null,
+  read: EnvironmentReading,
+): { file: string | null; reading: FileReading } {
+  const path = resolve(source.cwd, asked ?? "specgate.yaml");
+  const shown = shownPath(path, source.cwd);
+  const without = (mistakes: string[]): { file: null; reading: FileReading } => ({
+    file: null,
+    reading: {
+      gateway: { ...emptyGateway(), providers: read.providers },
+      mistakes,
+    },
+  });
+  let text: string;
+  try {
+    if (statSync(path).size > fileBytesMax)
+      return without([`${shown}: larger than 1 MiB; would be a page or two`]);
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    const absent = error instanceof Error && "code" in error && error.code === "ENOENT";
+    if (absent && asked === null) return without([]);
+    return without([
+      `${shown}: ${absent ? "no such file" : "cannot be read"}; would be a readable YAML file`,
+    ]);
+  }
+  const lookup = (name: string) => secretText(source.env, name, source.cwd);
+  return {
+    file: path,
+    reading: readConfigFile(text, shown, lookup, read.providers),
+  };
+}
+
+function shownPath(path: string, cwd: string): string {
+  const short = relative(cwd, path);
+  return short === "" || short.startsWith("..") ? path : short;
+}
+
+/** Variables that make no sense without each other. */
+function togetherMistakes({ values, mistakes }: EnvironmentReading): string[] {
+  const given = (name: string) => name in values || mistakes.some((line) => line.startsWith(`${name}:`));
+  if (given("DATABASE_URL")) return [];
+  return ["DATABASE_DIRECT_URL", "DATABASE_MIGRATE_URL", "DATABASE_PREPARE"]
+    .filter(given)
+    .map((name) => `${name}: set without DATABASE_URL; would come with it, or stay unset`);
+}
+
+/** Reachable from elsewhere, yet every link and token would name loopback. */
+function addressWarnings(config: Config): string[] {
+  if (config.publicUrl !== null || addressKind(config.host) === "loopback") return [];
+  return [
+    `listening on ${config.host} without SPECGATE_PUBLIC_URL: other machines are refused, and tokens name http://127.0.0.1:${config.port}`,
+  ];
+}

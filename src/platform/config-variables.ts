@@ -1,0 +1,201 @@
+/**
+ * Every environment variable in one table: what it means, what holds without it, whether it is secret, how it is read.
+ *
+ * The table drives the parsing (config-env.ts), `config print --defaults` and the help. A variable of a feature that
+ * this version does not have stands in `refused` or, where other programs set it too, in `warned`: never ignored.
+ */
+import { parseBaseUrl } from "./config-address.ts";
+import {
+  listOf,
+  oneOf,
+  type Parsed,
+  parseCidr,
+  parseDatabaseUrl,
+  parseHost,
+  parseHostHeader,
+  parseOrigin,
+  parsePath,
+  parsePort,
+  parsePublicUrl,
+  parseSigningSecrets,
+  parseSwitch,
+  parseToken,
+  parseUid,
+} from "./config-values.ts";
+import type { LogLevel } from "./log.ts";
+
+export type Variable<T> = {
+  meaning: string;
+  /** As it would be written; null when nothing is in force without it. */
+  default: string | null;
+  /** May then also be given as `<NAME>_FILE`, and is never printed. */
+  secret: boolean;
+  parse(text: string): Parsed<T>;
+};
+
+const plain = <T>(
+  meaning: string,
+  standard: string | null,
+  parse: (text: string) => Parsed<T>,
+): Variable<T> => ({ meaning, default: standard, secret: false, parse });
+
+const secret = <T>(meaning: string, parse: (text: string) => Parsed<T>): Variable<T> => ({
+  meaning,
+  default: null,
+  secret: true,
+  parse,
+});
+
+export const variables = {
+  SPECGATE_DATA_DIR: plain(
+    "everything the gateway keeps on disk; one per instance",
+    "./specgate-data",
+    parsePath,
+  ),
+  SPECGATE_HOST: plain("the address to listen on", "127.0.0.1", parseHost),
+  SPECGATE_PORT: plain("the port to listen on", "8080", parsePort),
+  SPECGATE_PUBLIC_URL: plain(
+    "issuer, audience, links; https unless loopback; unset: http://127.0.0.1:<port>",
+    null,
+    parsePublicUrl,
+  ),
+  SPECGATE_ALLOWED_HOSTS: plain(
+    "Host values beside the public URL's and loopback",
+    null,
+    listOf(parseHostHeader),
+  ),
+  SPECGATE_TRUSTED_PROXIES: plain("networks whose X-Forwarded-For counts", null, listOf(parseCidr)),
+  SPECGATE_CORS_ORIGINS: plain(
+    "exact origins of browsers and desktop shells",
+    "tauri://localhost http://tauri.localhost https://tauri.localhost",
+    listOf(parseOrigin),
+  ),
+  DATABASE_URL: secret("Postgres 14 or later; unset: embedded PostgreSQL in the data dir", parseDatabaseUrl),
+  DATABASE_DIRECT_URL: secret("for LISTEN, past any pooler; unset: DATABASE_URL", parseDatabaseUrl),
+  DATABASE_MIGRATE_URL: secret("for the owner of the schema; unset: DATABASE_URL", parseDatabaseUrl),
+  DATABASE_PREPARE: plain("prepared statements; off behind a transaction pooler", "on", parseSwitch),
+  SPECGATE_POSTGRES_UID: plain(
+    "who runs the embedded database when the gateway is root; unset: user specgate, else a free id",
+    null,
+    parseUid,
+  ),
+  SPECGATE_JWT_SECRET: secret(
+    "signs access tokens; comma-separated for rotation; unset: made once in the data dir",
+    parseSigningSecrets,
+  ),
+  SPECGATE_STORAGE: plain("where artifacts are kept", "local", parseStorage),
+  SPECGATE_CONFIG: plain("the YAML file; unset: ./specgate.yaml if it is there", null, parsePath),
+  SPECGATE_JOURNAL: plain(
+    "disk, or database where the disk does not last",
+    "disk",
+    oneOf("a journal", "disk", "database"),
+  ),
+  SPECGATE_LOG_LEVEL: plain(
+    "debug, info, warn, error or silent",
+    "info",
+    oneOf<LogLevel>("a log level", "debug", "info", "warn", "error", "silent"),
+  ),
+  SPECGATE_LOG_FORMAT: plain(
+    "json or pretty; unset: pretty on a terminal, else json",
+    null,
+    oneOf("a log format", "json", "pretty"),
+  ),
+  SPECGATE_METRICS_TOKEN: secret("bearer for /metrics beyond loopback", parseToken),
+} satisfies Record<string, Variable<unknown>>;
+
+export type VariableName = keyof typeof variables;
+
+/** A provider that a variable alone registers. */
+export type KnownProvider = {
+  name: string;
+  /** The variable of its key; null for one that needs none. */
+  key: string | null;
+  base: string;
+  baseUrl: string | null;
+  /** Added to an address without a path, where the provider's own tools take it without. */
+  path: string;
+  includeUsage: boolean;
+  allowPrivateNetwork: boolean;
+};
+
+const known = (name: string, baseUrl: string, more: Partial<KnownProvider> = {}): KnownProvider => ({
+  name,
+  key: `${name.toUpperCase()}_API_KEY`,
+  base: `${name.toUpperCase()}_BASE_URL`,
+  baseUrl,
+  path: "",
+  includeUsage: true,
+  allowPrivateNetwork: false,
+  ...more,
+});
+
+export const knownProviders: readonly KnownProvider[] = [
+  known("openai", "https://api.openai.com/v1"),
+  known("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", {
+    path: "/v1beta/openai",
+  }),
+  known("openrouter", "https://openrouter.ai/api/v1"),
+  // Mistral answers 422 to `stream_options` and sends usage anyway.
+  known("mistral", "https://api.mistral.ai/v1", {
+    path: "/v1",
+    includeUsage: false,
+  }),
+  known("groq", "https://api.groq.com/openai/v1", { path: "/openai/v1" }),
+  known("deepseek", "https://api.deepseek.com/v1"),
+  {
+    name: "ollama",
+    key: null,
+    base: "OLLAMA_BASE_URL",
+    baseUrl: null,
+    path: "/v1",
+    includeUsage: true,
+    allowPrivateNetwork: true,
+  },
+  {
+    name: "forge",
+    key: "BUILT_IN_FORGE_API_KEY",
+    base: "BUILT_IN_FORGE_API_URL",
+    baseUrl: null,
+    path: "/v1",
+    includeUsage: true,
+    allowPrivateNetwork: false,
+  },
+];
+
+/** The variables of the providers, in the table's own terms. */
+export const providerVariables: Record<string, Variable<unknown>> = Object.fromEntries(
+  knownProviders.flatMap((provider): [string, Variable<unknown>][] => {
+    const base = (text: string) => parseBaseUrl(text, provider.allowPrivateNetwork);
+    const address = plain(`where ${provider.name} answers; registers it`, provider.baseUrl, base);
+    if (provider.key === null) return [[provider.base, address]];
+    const key = secret(`registers the provider ${provider.name}`, parseToken);
+    return [
+      [provider.key, key],
+      [provider.base, { ...address, meaning: `where ${provider.name} answers` }],
+    ];
+  }),
+);
+
+function parseStorage(text: string): Parsed<"local"> {
+  if (text === "s3") return { wrong: `"s3" is not in this version; would be local` };
+  return text === "local" ? { value: "local" } : { wrong: "not a storage; would be local" };
+}
+
+/** Variables of the contract whose feature is not in this version; a name ending in `_` stands for its family. */
+export const refused: readonly string[] = [
+  "REDIS_URL",
+  "S3_ENDPOINT",
+  "S3_BUCKET",
+  "S3_REGION",
+  "S3_ACCESS_KEY_ID",
+  "S3_SECRET_ACCESS_KEY",
+  "R2_ACCOUNT_ID",
+  "SPECGATE_OAUTH_",
+  "SPECGATE_OIDC_",
+  "SPECGATE_ADMIN_",
+  "SPECGATE_URL",
+  "SPECGATE_TOKEN",
+];
+
+/** Likewise, but set for other programs in many shells: refusing to start would be wrong, silence too. */
+export const warned: readonly string[] = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OTEL_EXPORTER_OTLP_"];
