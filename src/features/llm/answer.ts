@@ -1,0 +1,30 @@
+/**
+ * What the gateway adds to an answer: its own headers, and of the provider's only those on the list.
+ */
+import { formatUsd } from "../../platform/money.ts";
+import type { Exchange, Settled } from "./exchange.ts";
+import type { Target } from "./route.ts";
+
+const returned = /^(?:content-type|retry-after|openai-.+|anthropic-(?!ratelimit).+)$/;
+
+export function answerHeaders(exchange: Exchange, target: Target, upstream: Response): Headers {
+  const headers = new Headers();
+  for (const [name, value] of upstream.headers) if (returned.test(name)) headers.set(name, value);
+  headers.set("cache-control", "no-store");
+  headers.set("x-request-id", exchange.requestId);
+  headers.set("x-specgate-provider", target.provider);
+  headers.set("x-specgate-model", encodeURI(target.model));
+  headers.set("x-specgate-attempts", "1");
+  headers.set("x-specgate-overhead-ms", exchange.overheadMs.toFixed(2));
+  return headers;
+}
+
+export function usageHeader({ usage }: Settled): string {
+  const count = (value: number | null | undefined) => value ?? 0;
+  return `input=${count(usage?.input)}, output=${count(usage?.output)}, cached=${count(usage?.cached_read)}, reasoning=${count(usage?.reasoning)}`;
+}
+
+export function metaComment(exchange: Exchange, { usage, cost }: Settled): Uint8Array {
+  const meta = { request_id: exchange.requestId, cost_usd: cost === null ? null : formatUsd(cost), usage };
+  return new TextEncoder().encode(`: specgate ${JSON.stringify(meta)}\n\n`);
+}

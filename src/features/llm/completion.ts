@@ -1,0 +1,94 @@
+/**
+ * A chat completion's body, read no further than the gateway must: the model, whether it streams, whether usage was
+ * asked for. All other bytes are the caller's and reach the provider as they came.
+ */
+import { Failure } from "../../platform/failure.ts";
+import { type Member, parseMember, scanMember, scanObject } from "../../platform/json.ts";
+
+export type Completion = {
+  readonly bytes: Uint8Array;
+  readonly model: string;
+  readonly stream: boolean;
+  /** True when the caller asked for the usage chunk itself, and so gets to see it. */
+  readonly asksUsage: boolean;
+  readonly modelAt: Member;
+  /** `stream_options`, when the body has it, and its `include_usage`. */
+  readonly optionsAt: Member | null;
+  readonly includeUsageAt: Member | null;
+};
+
+/** Throws `invalid_request`, `invalid_json` or `duplicate_key`, saying what would be right. */
+export function parseCompletion(bytes: Uint8Array): Completion {
+  const members = scanObject(bytes);
+  const find = (key: string) => members.find((member) => member.key === key) ?? null;
+  const modelAt = find("model");
+  const model = modelAt?.kind === "string" ? String(parseMember(bytes, modelAt)) : "";
+  if (modelAt === null || model === "")
+    throw invalid("model", "`model` must be the name of a model, as a string.");
+  const streamAt = find("stream");
+  if (streamAt && streamAt.kind !== "boolean" && streamAt.kind !== "null") {
+    throw invalid("stream", "`stream` must be true or false.");
+  }
+  const optionsAt = find("stream_options");
+  if (optionsAt && optionsAt.kind !== "object" && optionsAt.kind !== "null") {
+    throw invalid("stream_options", "`stream_options` must be an object.");
+  }
+  const options = optionsAt?.kind === "object" ? scanMember(bytes, optionsAt) : [];
+  const includeUsageAt = options.find((member) => member.key === "include_usage") ?? null;
+  return {
+    bytes,
+    model,
+    stream: streamAt !== null && parseMember(bytes, streamAt) === true,
+    asksUsage: includeUsageAt !== null && parseMember(bytes, includeUsageAt) === true,
+    modelAt,
+    optionsAt,
+    includeUsageAt,
+  };
+}
+
+/** The body for the provider: its own model name, and `include_usage` where the gateway needs it; else byte for byte. */
+export function providerBody(
+  completion: Completion,
+  model: string,
+  setUsage: boolean,
+): Uint8Array<ArrayBuffer> {
+  const edits: Edit[] = [];
+  const { modelAt } = completion;
+  if (model !== completion.model)
+    edits.push({ start: modelAt.start, end: modelAt.end, text: JSON.stringify(model) });
+  if (setUsage) edits.push(usageEdit(completion));
+  return apply(completion.bytes, edits);
+}
+
+type Edit = { start: number; end: number; text: string };
+
+function usageEdit({ bytes, optionsAt, includeUsageAt }: Completion): Edit {
+  if (includeUsageAt) return { start: includeUsageAt.start, end: includeUsageAt.end, text: "true" };
+  if (optionsAt?.kind === "null") {
+    return { start: optionsAt.start, end: optionsAt.end, text: '{"include_usage":true}' };
+  }
+  if (optionsAt) {
+    const isEmpty = /^\{\s*\}$/.test(Buffer.from(bytes.subarray(optionsAt.start, optionsAt.end)).toString());
+    return {
+      start: optionsAt.start + 1,
+      end: optionsAt.start + 1,
+      text: `"include_usage":true${isEmpty ? "" : ","}`,
+    };
+  }
+  // `model` is there, so the object is not empty and a comma is right.
+  const closing = bytes.lastIndexOf(0x7d);
+  return { start: closing, end: closing, text: ',"stream_options":{"include_usage":true}' };
+}
+
+function apply(bytes: Uint8Array, edits: Edit[]): Uint8Array<ArrayBuffer> {
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const edit of edits.sort((a, b) => a.start - b.start)) {
+    parts.push(bytes.subarray(at, edit.start), Buffer.from(edit.text));
+    at = edit.end;
+  }
+  return Buffer.concat([...parts, bytes.subarray(at)]);
+}
+
+const invalid = (path: string, message: string): Failure =>
+  new Failure("invalid", "invalid_request", message, { errors: [{ path, code: "invalid", message }] });

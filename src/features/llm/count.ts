@@ -1,0 +1,66 @@
+/**
+ * Counts tokens of texts locally, in a Worker that starts when first needed and stops when it has been idle.
+ *
+ * The numbers are estimates (one vocabulary for all models) and their rows say so: `estimated`.
+ */
+export type CountTokens = (texts: string[]) => Promise<number[]>;
+export type TokenCounter = { count: CountTokens; close(): void };
+
+const idleMs = 60_000;
+const answerMsMax = 2_000;
+
+export function createTokenCounter(): TokenCounter {
+  let worker: Worker | null = null;
+  let nextId = 1;
+  let idle: Timer | undefined;
+  const waiting = new Map<number, (counts: number[]) => void>();
+
+  const stop = () => {
+    worker?.terminate();
+    worker = null;
+    clearTimeout(idle);
+  };
+  const start = (): Worker => {
+    const started = new Worker(new URL("./counting.ts", import.meta.url).href);
+    started.onmessage = ({ data }: MessageEvent<{ id: number; counts: number[] }>) =>
+      waiting.get(data.id)?.(data.counts);
+    started.onerror = stop;
+    started.unref();
+    return started;
+  };
+  return {
+    async count(texts) {
+      if (texts.every((text) => text === "")) return texts.map(() => 0);
+      worker ??= start();
+      clearTimeout(idle);
+      idle = setTimeout(stop, idleMs);
+      idle.unref();
+      const id = nextId++;
+      try {
+        return await answer(worker, id, texts, waiting);
+      } finally {
+        waiting.delete(id);
+      }
+    },
+    close: stop,
+  };
+}
+
+/** A worker that does not answer in time must not hold a stream open: four bytes a token is the usual rough guess. */
+function answer(
+  worker: Worker,
+  id: number,
+  texts: string[],
+  waiting: Map<number, (counts: number[]) => void>,
+): Promise<number[]> {
+  return new Promise((resolve) => {
+    const guess = setTimeout(() => resolve(texts.map(roughTokens)), answerMsMax);
+    waiting.set(id, (counts) => {
+      clearTimeout(guess);
+      resolve(counts);
+    });
+    worker.postMessage({ id, texts });
+  });
+}
+
+export const roughTokens = (text: string): number => Math.ceil(Buffer.byteLength(text) / 4);

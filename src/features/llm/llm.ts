@@ -1,0 +1,277 @@
+/**
+ * A completion from door to books: admit, route, START, dispatch, relay, END.
+ *
+ * Nothing reaches the caller, headers included, before a provider has answered and START is durable; the last byte
+ * waits for END. Whatever happens in between, the attempt ends in exactly one END.
+ */
+import type { StartRecord } from "../../db/ledger.ts";
+import { type Clock, rfc3339 } from "../../platform/clock.ts";
+import type { GatewayConfig } from "../../platform/config.ts";
+import { Failure } from "../../platform/failure.ts";
+import type { OpenedBy } from "../../platform/guard.ts";
+import { formatUsd } from "../../platform/money.ts";
+import { type Admission, Admittance } from "./admit.ts";
+import { answerHeaders, metaComment, usageHeader } from "./answer.ts";
+import { providerBody } from "./completion.ts";
+import type { CountTokens } from "./count.ts";
+import { dispatchDemo } from "./demo.ts";
+import {
+  type ByteReader,
+  parseDocument,
+  readDocument,
+  readError,
+  relayLarge,
+  usageInTail,
+} from "./document.ts";
+import { type Books, Exchange } from "./exchange.ts";
+import { chatWire, dispatchOpenai } from "./openai.ts";
+import type { Prices } from "./prices.ts";
+import { isConnectError, providerFailure } from "./provider-failure.ts";
+import { relayStream } from "./relay.ts";
+import { findTarget, type Target } from "./route.ts";
+import type { Watch } from "./watch.ts";
+
+export type LlmNeeds = {
+  gateway: () => GatewayConfig;
+  prices: Prices;
+  books: Books;
+  count: CountTokens;
+  watch: Watch;
+  clock: Clock;
+  /** Told after each call, for limits that count tokens. */
+  spent: (credential: string, tokens: number) => void;
+};
+
+const path = "/chat/completions";
+/** A request's text is kept for counting only while it is small; beyond that its length must do. */
+const keptRequestBytesMax = 64 * 1024;
+
+/** One call under way: what the steps below hand to each other. */
+type Leg = {
+  opened: OpenedBy;
+  admission: Admission;
+  target: Target;
+  exchange: Exchange;
+  hideUsage: boolean;
+  body: Uint8Array<ArrayBuffer>;
+};
+
+export class Completions {
+  readonly #needs: LlmNeeds;
+  readonly admittance: Admittance;
+
+  constructor(needs: LlmNeeds) {
+    this.#needs = needs;
+    this.admittance = new Admittance(() => needs.gateway().limits.llm);
+  }
+
+  /** Answers one chat completion. Throws a Failure only while nothing has been sent. */
+  async complete(opened: OpenedBy): Promise<Response> {
+    const admission = await this.admittance.admit(opened);
+    try {
+      return await this.#run(this.#prepare(opened, admission));
+    } catch (error) {
+      admission.release();
+      throw error;
+    }
+  }
+
+  #prepare(opened: OpenedBy, admission: Admission): Leg {
+    const { completion } = admission;
+    const target = findTarget(this.#needs.gateway(), this.#needs.prices, completion.model);
+    const setUsage = completion.stream && !completion.asksUsage && (target.config?.includeUsage ?? true);
+    const body = providerBody(completion, target.model, setUsage);
+    const exchange = new Exchange(this.#needs, {
+      start: this.#startRecord(opened, admission, target),
+      target,
+      wire: chatWire,
+      startedAt: opened.call.startedAt,
+      requestText: requestText(completion.bytes),
+    });
+    return { opened, admission, target, exchange, hideUsage: setUsage, body };
+  }
+
+  #startRecord({ call, principal, request }: OpenedBy, admission: Admission, target: Target): StartRecord {
+    const { completion, sessionId, tags } = admission;
+    return {
+      t: "start",
+      req: call.id,
+      att: 1,
+      at: rfc3339(this.#needs.clock.now()),
+      endpoint: path.slice(1),
+      requested_model: completion.model.slice(0, 256),
+      provider: target.provider,
+      model: target.model.slice(0, 256),
+      principal: principal.id,
+      user_id: principal.userId,
+      client_id: principal.clientId,
+      key_id: principal.keyId,
+      project_id: principal.projectId,
+      session_id: sessionId,
+      iteration_id: null,
+      task_id: null,
+      tags,
+      stream: completion.stream,
+      trace_id: call.traceId,
+      idempotency_key: request.headers.get("idempotency-key")?.slice(0, 255) ?? null,
+      prices: this.#needs.prices.find(target.provider, target.model),
+      input_est: Math.ceil(completion.bytes.length / 4),
+      hold: null,
+      periods: null,
+    };
+  }
+
+  async #run(leg: Leg): Promise<Response> {
+    const { exchange, opened } = leg;
+    await exchange.begin();
+    const leave = () => void exchange.leave();
+    opened.request.signal.addEventListener("abort", leave, { once: true });
+    try {
+      const upstream = await this.#dispatch(leg);
+      exchange.status = upstream.status;
+      if (!upstream.ok) return await this.#passError(leg, upstream);
+      return await this.#answer(leg, upstream);
+    } catch (error) {
+      throw await this.#fail(exchange, error);
+    }
+  }
+
+  #dispatch({ target, opened, exchange, body }: Leg): Promise<Response> | Response {
+    const { call, request } = opened;
+    const { signal } = exchange.abort;
+    if (target.config === null) {
+      return dispatchDemo({ body, signal, id: call.id, nowMs: this.#needs.clock.now() });
+    }
+    const { search } = call.url;
+    return dispatchOpenai(target.config, {
+      path,
+      search,
+      headers: request.headers,
+      traceparent: call.traceparent,
+      body,
+      signal,
+    });
+  }
+
+  async #answer(leg: Leg, upstream: Response): Promise<Response> {
+    const type = upstream.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+    if (type === "text/event-stream") return await this.#answerStream(leg, upstream);
+    if (type === "application/json" || type.endsWith("+json"))
+      return await this.#answerDocument(leg, upstream);
+    throw new Failure("upstream", "provider_error", "The provider answered with neither JSON nor a stream.");
+  }
+
+  async #answerStream(leg: Leg, upstream: Response): Promise<Response> {
+    const { exchange, opened } = leg;
+    const reader = upstream.body?.getReader();
+    if (!reader)
+      throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
+    const read = await reader.read();
+    if (!read.done) exchange.touch();
+    await exchange.durable;
+    opened.call.stayOpen();
+    exchange.sentStatus = upstream.status;
+    const asksMeta = opened.request.headers.get("x-specgate-meta") === "sse";
+    const body = relayStream(exchange, reader, read.done ? null : read.value, {
+      wire: chatWire,
+      hideUsage: leg.hideUsage,
+      trailer: asksMeta ? (settled) => metaComment(exchange, settled) : null,
+      over: () => this.#over(leg),
+    });
+    return new Response(body, {
+      status: upstream.status,
+      headers: answerHeaders(exchange, leg.target, upstream),
+    });
+  }
+
+  async #answerDocument(leg: Leg, upstream: Response): Promise<Response> {
+    const { exchange, opened } = leg;
+    opened.call.stayOpen();
+    const document = await readDocument(upstream, () => exchange.touch());
+    if (document.more !== null)
+      return await this.#answerLarge(leg, upstream, { first: document.bytes, more: document.more });
+    exchange.meter.seeBody(parseDocument(document.bytes));
+    await exchange.durable;
+    exchange.sentStatus = upstream.status;
+    const settled = await exchange.end("answered");
+    this.#over(leg);
+    const headers = answerHeaders(exchange, leg.target, upstream);
+    if (settled.cost !== null) headers.set("x-specgate-cost-usd", formatUsd(settled.cost));
+    headers.set("x-specgate-usage", usageHeader(settled));
+    return new Response(document.bytes as Uint8Array<ArrayBuffer>, { status: upstream.status, headers });
+  }
+
+  async #answerLarge(
+    leg: Leg,
+    upstream: Response,
+    document: { first: Uint8Array; more: ByteReader },
+  ): Promise<Response> {
+    const { exchange } = leg;
+    await exchange.durable;
+    exchange.sentStatus = upstream.status;
+    const body = relayLarge(document, {
+      touch: () => exchange.touch(),
+      sent: () => exchange.sent(),
+      settle: async (tail) => {
+        exchange.meter.seeBody(usageInTail(tail));
+        await exchange.end("answered");
+        this.#over(leg);
+      },
+      broke: () =>
+        void exchange
+          .end("broken", "provider_error")
+          .catch(() => {})
+          .then(() => this.#over(leg)),
+      left: () => void exchange.leave().then(() => this.#over(leg)),
+    });
+    return new Response(body, {
+      status: upstream.status,
+      headers: answerHeaders(leg.exchange, leg.target, upstream),
+    });
+  }
+
+  /** A provider's own error passes as it came. It is not billed, and its row says so. */
+  async #passError(leg: Leg, upstream: Response): Promise<Response> {
+    if (upstream.status < 400) {
+      throw new Failure(
+        "upstream",
+        "provider_error",
+        `The provider answered with a redirect (${upstream.status}).`,
+      );
+    }
+    const body = await readError(upstream);
+    leg.exchange.sentStatus = upstream.status;
+    await leg.exchange.end("refused", `provider_${upstream.status}`);
+    this.#over(leg);
+    const headers = answerHeaders(leg.exchange, leg.target, upstream);
+    return new Response(body as Uint8Array<ArrayBuffer>, { status: upstream.status, headers });
+  }
+
+  /** Ends an attempt that gave nothing to pass on, and says what the caller is told. */
+  async #fail(exchange: Exchange, error: unknown): Promise<Failure> {
+    const failure = exchange.failure ?? providerFailure(error);
+    exchange.sentStatus ??= failure.status;
+    const neverSent = isConnectError(error) || failure.kind === "invalid";
+    await exchange.end(neverSent ? "refused" : "silent", failure.code);
+    return failure;
+  }
+
+  #over({ admission, exchange, opened }: Leg): void {
+    admission.release();
+    const { usage } = exchange.meter;
+    if (usage !== null)
+      this.#needs.spent(opened.principal.credentialId, (usage.input ?? 0) + (usage.output ?? 0));
+  }
+}
+
+/** Not read until the numbers are needed, which for most calls is never. */
+function requestText(bytes: Uint8Array): () => string {
+  if (bytes.length > keptRequestBytesMax) return () => "";
+  return () => {
+    try {
+      return chatWire.textOfRequest(JSON.parse(Buffer.from(bytes).toString("utf8")));
+    } catch {
+      return "";
+    }
+  };
+}

@@ -1,0 +1,214 @@
+/**
+ * The one relay: passes a provider's stream to the caller, byte for byte and event by event.
+ *
+ * It holds back the terminal event until END is durable, leaves out the usage chunk that only the gateway asked for,
+ * and ends a broken stream with an error event. It pulls: a slow caller slows the provider, and memory stays flat.
+ * Written by hand on a reader, not on generators: a hang-up in a `for await` takes the whole process down.
+ */
+import { asFailure, Failure } from "../../platform/failure.ts";
+import type { ByteReader } from "./document.ts";
+import type { Exchange, Settled } from "./exchange.ts";
+import { SseSplitter } from "./sse.ts";
+import type { Wire } from "./wire.ts";
+
+export type RelayOptions = {
+  readonly wire: Wire;
+  /** True when the gateway set `include_usage` and the caller did not ask. */
+  readonly hideUsage: boolean;
+  /** A comment to send just before the end, once the numbers are known. */
+  readonly trailer: ((settled: Settled) => Uint8Array) | null;
+  /** Called once, when the stream is over either way. */
+  readonly over: () => void;
+};
+
+const keepAlive = new TextEncoder().encode(": keep-alive\n\n");
+/** How long usage may still come after the terminal event. */
+const lateUsageMs = 250;
+const heldBytesMax = 1 << 20;
+
+type Controller = ReadableStreamDefaultController<Uint8Array>;
+
+/** `first` is the provider's first chunk, already read: the answer begins only when there is one. */
+export function relayStream(
+  exchange: Exchange,
+  reader: ByteReader,
+  first: Uint8Array | null,
+  options: RelayOptions,
+): ReadableStream<Uint8Array> {
+  const relay = new StreamRelay(exchange, reader, first, options);
+  return new ReadableStream<Uint8Array>(
+    {
+      start: (controller) => relay.open(controller),
+      pull: (controller) => relay.pull(controller),
+      cancel: () => relay.cancel(),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+class StreamRelay {
+  readonly #exchange: Exchange;
+  readonly #reader: ByteReader;
+  readonly #options: RelayOptions;
+  readonly #splitter = new SseSplitter();
+  #first: Uint8Array | null;
+  /** The terminal event and what came behind it; null while there is none. */
+  #held: Uint8Array[] | null = null;
+  #heldBytes = 0;
+  #failed = false;
+  #closed = false;
+
+  constructor(exchange: Exchange, reader: ByteReader, first: Uint8Array | null, options: RelayOptions) {
+    this.#exchange = exchange;
+    this.#reader = reader;
+    this.#first = first;
+    this.#options = options;
+  }
+
+  open(controller: Controller): void {
+    this.#exchange.onSilence = () => {
+      if (this.#closed || this.#held !== null || this.#splitter.inEvent) return;
+      controller.enqueue(keepAlive);
+      this.#exchange.sent();
+    };
+  }
+
+  /** Reads until there is something to pass on, or the end. Never rejects: a rejection here has no one to catch it. */
+  async pull(controller: Controller): Promise<void> {
+    try {
+      while (!this.#closed) {
+        const chunk = await this.#next();
+        if (this.#closed) return;
+        const passed = chunk === null ? this.#last() : this.#take(chunk);
+        if (passed !== null && passed.length > 0) {
+          controller.enqueue(passed);
+          this.#exchange.sent();
+        }
+        if (chunk === null || this.#held !== null) return await this.#finish(controller);
+        if (passed !== null) return;
+      }
+    } catch (error) {
+      await this.#break(controller, error);
+    }
+  }
+
+  async cancel(): Promise<void> {
+    this.#close();
+    await this.#exchange.leave();
+  }
+
+  async #next(): Promise<Uint8Array | null> {
+    if (this.#first !== null) {
+      const first = this.#first;
+      this.#first = null;
+      return first;
+    }
+    const { done, value } = await this.#reader.read();
+    if (done) return null;
+    this.#exchange.touch();
+    return value;
+  }
+
+  /** What of a chunk may go out now: whole events, less the hidden one, up to the terminal one. */
+  #take(chunk: Uint8Array): Uint8Array | null {
+    const events = this.#splitter.push(chunk);
+    if (events === null) return null;
+    const { bytes, ends } = events;
+    if (ends.length === 0 || !this.#exchange.meter.cares(bytes)) {
+      this.#exchange.meter.keep(bytes);
+      return bytes;
+    }
+    return this.#sift(bytes, ends);
+  }
+
+  #sift(bytes: Uint8Array, ends: readonly number[]): Uint8Array | null {
+    const passed: Uint8Array[] = [];
+    let start = 0;
+    for (const end of ends) {
+      const event = bytes.subarray(start, end);
+      start = end;
+      const sight = this.#exchange.meter.see(event);
+      if (sight.usageOnly && this.#options.hideUsage) continue;
+      this.#failed ||= sight.terminal === "error";
+      if (sight.terminal !== null || this.#held !== null) this.#hold(event);
+      else {
+        passed.push(event);
+        this.#exchange.meter.keep(event);
+      }
+    }
+    return passed.length === 0 ? null : Buffer.concat(passed);
+  }
+
+  /** An event that the provider did not finish with a blank line still counts: it closed in good order. */
+  #last(): Uint8Array | null {
+    const rest = this.#splitter.rest();
+    return rest.length === 0 ? null : this.#sift(rest, [rest.length]);
+  }
+
+  #hold(event: Uint8Array): void {
+    this.#held ??= [];
+    this.#heldBytes += event.length;
+    if (this.#heldBytes <= heldBytesMax) this.#held.push(event);
+  }
+
+  async #finish(controller: Controller): Promise<void> {
+    if (this.#held !== null) await this.#lateUsage();
+    if (this.#closed) return;
+    const settled = await (this.#failed
+      ? this.#exchange.end("broken", "provider_error")
+      : this.#exchange.end("answered"));
+    if (this.#closed) return;
+    if (this.#options.trailer) controller.enqueue(this.#options.trailer(settled));
+    if (this.#held !== null) controller.enqueue(Buffer.concat(this.#held));
+    this.#close();
+    controller.close();
+  }
+
+  /** Some providers send usage behind the terminal event; some never close. Both get a quarter of a second. */
+  async #lateUsage(): Promise<void> {
+    const patience = setTimeout(() => void this.#reader.cancel().catch(() => {}), lateUsageMs);
+    try {
+      for (let chunk = await this.#next(); chunk !== null && !this.#closed; chunk = await this.#next()) {
+        const passed = this.#take(chunk);
+        if (passed !== null) this.#hold(passed);
+      }
+      const rest = this.#last();
+      if (rest !== null) this.#hold(rest);
+    } catch {
+      // The answer is complete; how its connection closes does not matter any more.
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  async #break(controller: Controller, error: unknown): Promise<void> {
+    if (this.#closed) return;
+    if (this.#exchange.hasLeft) {
+      this.#close();
+      return;
+    }
+    const failure = this.#exchange.failure ?? breakOf(error);
+    // Books that cannot be kept are told of in the same way: without an END the terminal event stays here.
+    const told = await this.#exchange.end("broken", failure.code).then(
+      () => failure,
+      (reason) => asFailure(reason),
+    );
+    if (this.#closed) return;
+    this.#close();
+    controller.enqueue(this.#options.wire.errorEvent(told));
+    controller.close();
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#exchange.abort.abort();
+    this.#reader.cancel().catch(() => {});
+    this.#options.over();
+  }
+}
+
+function breakOf(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  return new Failure("upstream", "provider_error", "The provider's stream broke off.", { cause: error });
+}
