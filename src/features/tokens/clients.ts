@@ -1,0 +1,185 @@
+/**
+ * Clients: machine identities that get tokens with a secret of their own.
+ *
+ * A client never holds a scope that its kind or its lack of a project rules out, so what is registered is what works.
+ * Its secret is shown once and stored as a hash. Desktop clients are public: they have no secret and no project, and
+ * carry a person's rights. Every change writes its audit entry in its own transaction.
+ */
+import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
+import type { Database, Db } from "../../db/database.ts";
+import { Failure, notFound } from "../../platform/failure.ts";
+import { newId } from "../../platform/ids.ts";
+import { isLoopbackHost } from "../../platform/loopback.ts";
+import { type ClientKind, ceiling, type Owner } from "../../platform/scopes.ts";
+import { type ClientLine, type CreatedClient, clientNameForm } from "./contract.ts";
+import { mintClientSecret, sha256 } from "./minting.ts";
+import type { Revocations } from "./revocations.ts";
+import { registeredScopes } from "./rights.ts";
+import {
+  type ClientRow,
+  findClient,
+  findProject,
+  insertClient,
+  listClients,
+  revokeClient,
+  updateClientSecret,
+} from "./store.ts";
+
+export type ClientsNeeds = { database: Database; record: RecordAudit; revocations: Revocations };
+
+export type NewClient = {
+  name: string;
+  kind: ClientKind;
+  projectId?: string | null;
+  redirectUris?: readonly string[];
+  /** Space-separated. */
+  scope: string;
+};
+
+export class Clients {
+  readonly #needs: ClientsNeeds;
+
+  constructor(needs: ClientsNeeds) {
+    this.#needs = needs;
+  }
+
+  /** Throws `invalid_name`, `invalid_scope`, `invalid_redirect_uri`, `invalid_request`, `not_found` or `closed`. */
+  async create(actor: Actor, client: NewClient): Promise<CreatedClient> {
+    const projectId = client.projectId ?? null;
+    const owner = ownerOf(client.kind, projectId);
+    const row = {
+      id: newId("cli"),
+      name: parseName(client.name),
+      kind: client.kind,
+      projectId,
+      scopes: registeredScopes(client.scope, owner, ceiling(owner)),
+      redirectUris: parseRedirectUris(client.kind, client.redirectUris ?? []),
+    };
+    const secret = client.kind === "desktop" ? null : mintClientSecret();
+    const scope = row.scopes.join(" ");
+    await this.#needs.database.transaction(async (tx) => {
+      if (projectId !== null) await requireOpenProject(tx, projectId);
+      await insertClient(tx, { ...row, secretHash: secret === null ? null : sha256(secret) });
+      const details = { name: row.name, kind: row.kind, scope, redirect_uris: row.redirectUris };
+      await this.#needs.record(tx, { actor, action: "client.created", subject: row.id, projectId, details });
+    });
+    return { ...shown(row.id, secret), kind: row.kind, scope, project_id: projectId };
+  }
+
+  async list(): Promise<ClientLine[]> {
+    return (await listClients(this.#needs.database.db)).map(lineOf);
+  }
+
+  /** A new secret; the old one stops at once. Tokens issued with it live on to their own end. */
+  async rotate(actor: Actor, clientId: string): Promise<CreatedClient> {
+    const client = await this.#get(clientId);
+    const secret = mintClientSecret();
+    await this.#needs.database.transaction(async (tx) => {
+      if (!(await updateClientSecret(tx, client.id, sha256(secret)))) throw notRotatable(client);
+      await this.#needs.record(tx, {
+        actor,
+        action: "client.rotated",
+        subject: client.id,
+        projectId: client.projectId,
+      });
+    });
+    const { kind, projectId, scopes } = client;
+    return { ...shown(client.id, secret), kind, scope: scopes.join(" "), project_id: projectId };
+  }
+
+  /** Stops the client, its tokens and its keys. Again is no error and changes nothing. */
+  async revoke(actor: Actor, clientId: string): Promise<ClientLine> {
+    const client = await this.#get(clientId);
+    await this.#needs.database.transaction(async (tx) => {
+      if (!(await revokeClient(tx, client.id))) return;
+      await this.#needs.revocations.record(tx, client.id);
+      await this.#needs.record(tx, {
+        actor,
+        action: "client.revoked",
+        subject: client.id,
+        projectId: client.projectId,
+      });
+    });
+    await this.#needs.revocations.announce();
+    return lineOf(await this.#get(clientId));
+  }
+
+  async #get(id: string): Promise<ClientRow> {
+    const client = await findClient(this.#needs.database.db, id);
+    if (client === undefined) throw notFound(`There is no client ${id}.`);
+    return client;
+  }
+}
+
+/** Throws `not_found`, or `closed` for an archived one. */
+export async function requireOpenProject(db: Db, id: string): Promise<void> {
+  const project = await findProject(db, id);
+  if (project === undefined) throw notFound(`There is no project ${id}.`);
+  if (project.archivedAt !== null) {
+    throw new Failure("conflict", "closed", `The project ${id} is archived; nothing new can be bound to it.`);
+  }
+}
+
+export const clientOwner = (row: ClientRow): Owner => ({
+  kind: "client",
+  clientKind: row.kind,
+  projectId: row.projectId,
+});
+
+function ownerOf(kind: ClientKind, projectId: string | null): Owner {
+  if (kind === "desktop" && projectId !== null) {
+    throw new Failure(
+      "unprocessable",
+      "invalid_request",
+      "A desktop client carries a person's rights and is not bound to a project. Leave the project out.",
+    );
+  }
+  return { kind: "client", clientKind: kind, projectId };
+}
+
+function parseName(text: string): string {
+  const parsed = clientNameForm.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new Failure("unprocessable", "invalid_name", "A client's name has 1 to 200 characters.");
+}
+
+function parseRedirectUris(kind: ClientKind, uris: readonly string[]): string[] {
+  if (kind !== "desktop" && uris.length > 0) throw badRedirect(`A ${kind} client has no redirect URIs.`);
+  for (const uri of uris) {
+    const url = URL.canParse(uri) ? new URL(uri) : null;
+    const fits = url !== null && (url.protocol === "https:" || isLoopbackHttp(url));
+    if (!fits || uri.includes("#")) {
+      throw badRedirect(`${uri}: use https, or http on a loopback address, and no fragment.`);
+    }
+  }
+  return [...new Set(uris)];
+}
+
+const isLoopbackHttp = (url: URL): boolean => url.protocol === "http:" && isLoopbackHost(url.host);
+
+const badRedirect = (why: string): Failure => new Failure("unprocessable", "invalid_redirect_uri", why);
+
+const notRotatable = (client: ClientRow): Failure =>
+  client.kind === "desktop"
+    ? new Failure(
+        "unprocessable",
+        "invalid_request",
+        "A desktop client is public and has no secret to rotate.",
+      )
+    : new Failure("conflict", "closed", `The client ${client.id} is revoked.`);
+
+const shown = (id: string, secret: string | null): { client_id: string; client_secret?: string } => ({
+  client_id: id,
+  ...(secret === null ? {} : { client_secret: secret }),
+});
+
+const lineOf = (row: ClientRow): ClientLine => ({
+  client_id: row.id,
+  name: row.name,
+  kind: row.kind,
+  scope: row.scopes.join(" "),
+  project_id: row.projectId,
+  redirect_uris: row.redirectUris,
+  created_at: row.createdAt.toISOString(),
+  revoked_at: row.revokedAt?.toISOString() ?? null,
+});

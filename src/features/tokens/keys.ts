@@ -1,0 +1,158 @@
+/**
+ * API keys: long-lived credentials that act as their owner, narrowed.
+ *
+ * A key always expires, never administers, never decides approvals, and never holds a scope that its owner lacks. It is
+ * shown once and stored as a hash. A desktop client cannot own one: it has no rights of its own.
+ */
+import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
+import type { Database, Db } from "../../db/database.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { Failure, notFound } from "../../platform/failure.ts";
+import { newId } from "../../platform/ids.ts";
+import { keyCeiling, narrow, type Owner, type Scope } from "../../platform/scopes.ts";
+import { clientOwner, requireOpenProject } from "./clients.ts";
+import { type CreatedKey, expiresDaysForm, type KeyLine } from "./contract.ts";
+import { hintOf, mintKey, sha256 } from "./minting.ts";
+import type { Revocations } from "./revocations.ts";
+import { registeredScopes } from "./rights.ts";
+import {
+  findClient,
+  findKey,
+  findUserByEmail,
+  insertKey,
+  type KeyRow,
+  listKeys,
+  revokeKey,
+} from "./store.ts";
+
+export type KeysNeeds = { database: Database; record: RecordAudit; revocations: Revocations; clock: Clock };
+
+export type NewKey = {
+  owner: { userEmail: string } | { clientId: string };
+  projectId?: string | null;
+  /** Space-separated. */
+  scope: string;
+  /** 1..365, 90 when left out. */
+  expiresDays?: number;
+};
+
+type KeyOwner = {
+  userId: string | null;
+  clientId: string | null;
+  projectId: string | null;
+  rights: Owner;
+  allowed: readonly Scope[];
+};
+
+const defaultDays = 90;
+const dayMs = 86_400_000;
+
+export class Keys {
+  readonly #needs: KeysNeeds;
+
+  constructor(needs: KeysNeeds) {
+    this.#needs = needs;
+  }
+
+  /** Throws `invalid_scope`, `invalid_request`, `not_found` or `closed`. */
+  async create(actor: Actor, key: NewKey): Promise<CreatedKey> {
+    const days = parseDays(key.expiresDays);
+    const text = mintKey();
+    const id = newId("key");
+    return this.#needs.database.transaction(async (tx) => {
+      const { rights, allowed, ...owner } = await ownerOf(tx, key);
+      const scopes = registeredScopes(key.scope, rights, allowed);
+      const expiresAt = new Date(this.#needs.clock.now() + days * dayMs);
+      await insertKey(tx, { id, hash: sha256(text), hint: hintOf(text), ...owner, scopes, expiresAt });
+      await this.#needs.record(tx, {
+        actor,
+        action: "key.created",
+        subject: id,
+        projectId: owner.projectId,
+        details: {
+          user_id: owner.userId,
+          client_id: owner.clientId,
+          scope: scopes.join(" "),
+          expires_at: expiresAt.toISOString(),
+        },
+      });
+      return { id, key: text, scope: scopes.join(" "), expires_at: expiresAt.toISOString() };
+    });
+  }
+
+  async list(): Promise<KeyLine[]> {
+    return (await listKeys(this.#needs.database.db)).map(lineOf);
+  }
+
+  /** Again is no error and changes nothing. */
+  async revoke(actor: Actor, id: string): Promise<KeyLine> {
+    const key = await this.#get(id);
+    await this.#needs.database.transaction(async (tx) => {
+      if (!(await revokeKey(tx, id))) return;
+      await this.#needs.revocations.record(tx, id);
+      await this.#needs.record(tx, { actor, action: "key.revoked", subject: id, projectId: key.projectId });
+    });
+    await this.#needs.revocations.announce();
+    return lineOf(await this.#get(id));
+  }
+
+  async #get(id: string): Promise<KeyRow> {
+    const key = await findKey(this.#needs.database.db, id);
+    if (key === undefined) throw notFound(`There is no key ${id}.`);
+    return key;
+  }
+}
+
+async function ownerOf(tx: Db, key: NewKey): Promise<KeyOwner> {
+  const projectId = key.projectId ?? null;
+  if (projectId !== null) await requireOpenProject(tx, projectId);
+  return "userEmail" in key.owner
+    ? userAsOwner(tx, key.owner.userEmail, projectId)
+    : clientAsOwner(tx, key.owner.clientId, projectId);
+}
+
+async function userAsOwner(tx: Db, email: string, projectId: string | null): Promise<KeyOwner> {
+  const user = await findUserByEmail(tx, email);
+  if (user === undefined) throw notFound(`There is no user with the e-mail address ${email}.`);
+  if (user.disabledAt !== null) throw new Failure("conflict", "closed", `The user ${email} is disabled.`);
+  const rights: Owner = { kind: "user", role: user.role };
+  return { userId: user.id, clientId: null, projectId, rights, allowed: keyCeiling(rights) };
+}
+
+async function clientAsOwner(tx: Db, id: string, projectId: string | null): Promise<KeyOwner> {
+  const client = await findClient(tx, id);
+  if (client === undefined) throw notFound(`There is no client ${id}.`);
+  if (client.revokedAt !== null) throw new Failure("conflict", "closed", `The client ${id} is revoked.`);
+  if (client.kind === "desktop")
+    throw misfit("A desktop client has no rights of its own, so it can own no key.");
+  if (projectId !== null && projectId !== client.projectId) {
+    throw misfit(
+      client.projectId === null
+        ? `The client ${id} is bound to no project, so its keys cannot be either.`
+        : `The client ${id} is bound to ${client.projectId}, and so are its keys.`,
+    );
+  }
+  const rights = clientOwner(client);
+  const allowed = narrow(client.scopes, keyCeiling(rights));
+  return { userId: null, clientId: client.id, projectId: client.projectId, rights, allowed };
+}
+
+function parseDays(days: number | undefined): number {
+  const parsed = expiresDaysForm.safeParse(days ?? defaultDays);
+  if (parsed.success) return parsed.data;
+  throw misfit("A key lives 1 to 365 whole days.");
+}
+
+const misfit = (why: string): Failure => new Failure("unprocessable", "invalid_request", why);
+
+const lineOf = (row: KeyRow): KeyLine => ({
+  id: row.id,
+  hint: row.hint,
+  user_id: row.userId,
+  client_id: row.clientId,
+  project_id: row.projectId,
+  scope: row.scopes.join(" "),
+  created_at: row.createdAt.toISOString(),
+  expires_at: row.expiresAt.toISOString(),
+  revoked_at: row.revokedAt?.toISOString() ?? null,
+});

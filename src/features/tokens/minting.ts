@@ -1,0 +1,47 @@
+/**
+ * The secrets that this gateway hands out: 256 random bits in base62, so that a double click selects all of one.
+ *
+ * An API key carries a checksum, so that a typo or a scanner's false alarm is told apart without asking the database.
+ * Only SHA-256 of a secret is ever stored: with 256 random bits a slow hash would protect nothing more.
+ */
+const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/** 62^43 > 2^256 and 62^6 > 2^32. */
+const bodyLength = 43;
+const checksumLength = 6;
+const keyForm = new RegExp(`^sgk_[0-9A-Za-z]{${bodyLength + checksumLength}}$`);
+
+export function mintKey(): string {
+  const unchecked = `sgk_${randomBody()}`;
+  return unchecked + checksumOf(unchecked);
+}
+
+export const mintClientSecret = (): string => `sgs_${randomBody()}`;
+
+/** True when `text` is meant to be an API key, rightly spelled or not. */
+export const looksLikeKey = (text: string): boolean => text.startsWith("sgk_");
+
+/** True when `text` could have come from `mintKey`; says nothing about whether it did. */
+export const isKey = (text: string): boolean =>
+  keyForm.test(text) && checksumOf(text.slice(0, -checksumLength)) === text.slice(-checksumLength);
+
+export const sha256 = (text: string): Uint8Array => new Bun.CryptoHasher("sha256").update(text).digest();
+
+/** What its owner sees of a key later. */
+export const hintOf = (key: string): string => key.slice(-4);
+
+const randomBody = (): string => {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  return base62(BigInt(`0x${Buffer.from(bytes).toString("hex")}`), bodyLength);
+};
+
+const checksumOf = (text: string): string => base62(BigInt(Bun.hash.crc32(text)), checksumLength);
+
+function base62(value: bigint, length: number): string {
+  let rest = value;
+  let text = "";
+  for (let i = 0; i < length; i++) {
+    text = alphabet[Number(rest % 62n)] + text;
+    rest /= 62n;
+  }
+  return text;
+}

@@ -1,0 +1,172 @@
+/**
+ * The tables clients, api_keys, revocations and signing_secrets.
+ */
+import { and, eq, exists, isNull, sql } from "drizzle-orm";
+import type { Db } from "../../db/database.ts";
+import { apiKeys, clients, projects, revocations, signingSecrets, users } from "../../db/schema.ts";
+
+export type ClientRow = typeof clients.$inferSelect;
+export type KeyRow = typeof apiKeys.$inferSelect;
+type ProjectRow = typeof projects.$inferSelect;
+type UserRow = typeof users.$inferSelect;
+
+export async function insertClient(db: Db, client: typeof clients.$inferInsert): Promise<void> {
+  await db.insert(clients).values(client);
+}
+
+export async function findClient(db: Db, id: string): Promise<ClientRow | undefined> {
+  const rows = await db.select().from(clients).where(eq(clients.id, id));
+  return rows[0];
+}
+
+export async function listClients(db: Db): Promise<ClientRow[]> {
+  return db.select().from(clients).orderBy(clients.id);
+}
+
+/** False when the client is revoked or public. */
+export async function updateClientSecret(db: Db, id: string, secretHash: Uint8Array): Promise<boolean> {
+  const rows = await db
+    .update(clients)
+    .set({ secretHash, version: sql`${clients.version} + 1` })
+    .where(and(eq(clients.id, id), isNull(clients.revokedAt), sql`${clients.secretHash} is not null`))
+    .returning({ id: clients.id });
+  return rows.length === 1;
+}
+
+/** False when the client was revoked already. */
+export async function revokeClient(db: Db, id: string): Promise<boolean> {
+  const rows = await db
+    .update(clients)
+    .set({ revokedAt: sql`now()`, version: sql`${clients.version} + 1` })
+    .where(and(eq(clients.id, id), isNull(clients.revokedAt)))
+    .returning({ id: clients.id });
+  return rows.length === 1;
+}
+
+export async function insertKey(db: Db, key: typeof apiKeys.$inferInsert): Promise<void> {
+  await db.insert(apiKeys).values(key);
+}
+
+export async function findKey(db: Db, id: string): Promise<KeyRow | undefined> {
+  const rows = await db.select().from(apiKeys).where(eq(apiKeys.id, id));
+  return rows[0];
+}
+
+export async function listKeys(db: Db): Promise<KeyRow[]> {
+  return db.select().from(apiKeys).orderBy(apiKeys.id);
+}
+
+/** False when the key was revoked already. */
+export async function revokeKey(db: Db, id: string): Promise<boolean> {
+  const rows = await db
+    .update(apiKeys)
+    .set({ revokedAt: sql`now()`, version: sql`${apiKeys.version} + 1` })
+    .where(and(eq(apiKeys.id, id), isNull(apiKeys.revokedAt)))
+    .returning({ id: apiKeys.id });
+  return rows.length === 1;
+}
+
+export async function findProject(db: Db, id: string): Promise<ProjectRow | undefined> {
+  const rows = await db.select().from(projects).where(eq(projects.id, id));
+  return rows[0];
+}
+
+export async function findUserByEmail(db: Db, email: string): Promise<UserRow | undefined> {
+  const rows = await db.select().from(users).where(sql`lower(${users.email}) = lower(${email})`);
+  return rows[0];
+}
+
+/** Everything that decides whether an API key still stands, in one look-up. */
+export type KeyHolder = {
+  key: KeyRow;
+  user: UserRow | null;
+  client: ClientRow | null;
+  project: ProjectRow | null;
+};
+
+export async function findKeyHolder(db: Db, hash: Uint8Array): Promise<KeyHolder | undefined> {
+  const rows = await db
+    .select({ key: apiKeys, user: users, client: clients, project: projects })
+    .from(apiKeys)
+    .leftJoin(users, eq(users.id, apiKeys.userId))
+    .leftJoin(clients, eq(clients.id, apiKeys.clientId))
+    .leftJoin(projects, eq(projects.id, apiKeys.projectId))
+    .where(eq(apiKeys.hash, hash));
+  return rows[0];
+}
+
+/** Everything that decides whether an access token still stands, in one look-up. */
+export type TokenHolder = { client: ClientRow; project: ProjectRow | null; tokenRevoked: boolean };
+
+export async function findTokenHolder(
+  db: Db,
+  token: { clientId: string; jti: string },
+): Promise<TokenHolder | undefined> {
+  const revoked = db
+    .select({ id: revocations.id })
+    .from(revocations)
+    .where(eq(revocations.subject, token.jti));
+  const rows = await db
+    .select({ client: clients, project: projects, tokenRevoked: sql<boolean>`${exists(revoked)}` })
+    .from(clients)
+    .leftJoin(projects, eq(projects.id, clients.projectId))
+    .where(eq(clients.id, token.clientId));
+  return rows[0];
+}
+
+export async function insertRevocation(db: Db, subject: string): Promise<void> {
+  await db.insert(revocations).values({ subject });
+}
+
+/** A place in the log of revocations. `xid` is a 64-bit number as text. */
+export type Place = { xid: string; id: number };
+
+export type RevocationPage = {
+  /** No transaction below this one can still commit a row. */
+  settledXid: string;
+  rows: (Place & { subject: string })[];
+};
+
+/** Rows after `place`, in commit order as far as they are below `settledXid`, in one snapshot with it. */
+export async function readRevocations(db: Db, place: Place, rowsMax: number): Promise<RevocationPage> {
+  const answer = await db.execute<{
+    settled: string;
+    id: string | null;
+    xid: string | null;
+    subject: string | null;
+  }>(sql`
+    select edge.settled::text as settled, log.id::text as id, log.xid::text as xid, log.subject
+    from (select pg_snapshot_xmin(pg_current_snapshot()) as settled) edge
+    left join lateral (
+      select r.id, r.xid, r.subject from revocations r
+      where (r.xid, r.id) > (${place.xid}::xid8, ${place.id}::bigint)
+      order by r.xid, r.id limit ${rowsMax}
+    ) log on true
+    order by log.xid, log.id`);
+  const rows = [...answer].flatMap(({ id, xid, subject }) =>
+    id === null || xid === null || subject === null ? [] : [{ id: Number(id), xid, subject }],
+  );
+  return { settledXid: answer[0]?.settled ?? place.xid, rows };
+}
+
+/** Carries no data: whoever listens reads the log. */
+export async function notifyRevocations(db: Db, channel: string): Promise<void> {
+  await db.execute(sql`select pg_notify(${channel}, '')`);
+}
+
+export async function lockKids(db: Db): Promise<void> {
+  await db.execute(sql`select pg_advisory_xact_lock(hashtext('specgate.signing_secrets'))`);
+}
+
+export async function listKids(db: Db): Promise<string[]> {
+  const rows = await db.select({ kid: signingSecrets.kid }).from(signingSecrets);
+  return rows.map(({ kid }) => kid);
+}
+
+export async function insertKids(db: Db, kids: readonly string[]): Promise<void> {
+  if (kids.length === 0) return;
+  await db
+    .insert(signingSecrets)
+    .values(kids.map((kid) => ({ kid })))
+    .onConflictDoNothing();
+}
