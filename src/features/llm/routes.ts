@@ -1,0 +1,47 @@
+import { Elysia } from "elysia";
+import type { GatewayConfig } from "../../platform/config.ts";
+import { Failure } from "../../platform/failure.ts";
+import type { Guard } from "../../platform/guard.ts";
+import type { Completions } from "./llm.ts";
+import { anthropicModel, getModel, listModels } from "./models.ts";
+import type { Prices } from "./prices.ts";
+
+const policy = { plane: "llm", scope: "llm:chat" } as const;
+
+/** The LLM plane, below `/v1`. Bodies are never parsed by the router: their bytes belong to the provider. */
+export function llmRoutes(needs: {
+  guard: Guard;
+  completions: Completions;
+  prices: Prices;
+  gateway: () => GatewayConfig;
+}) {
+  const { guard, completions, prices, gateway } = needs;
+  return new Elysia({ prefix: "/v1" })
+    .post("/chat/completions", guard.bearer(policy, (opened) => completions.complete(opened)), { parse: "none" })
+    .get(
+      "/models",
+      guard.bearer(policy, ({ request }) => modelList(request, listModels(gateway(), prices))),
+    )
+    .get(
+      "/models/*",
+      guard.bearer(policy, ({ request, params }) => {
+        const model = getModel(gateway(), prices, decodeName(params["*"] ?? ""));
+        return request.headers.has("anthropic-version") ? anthropicModel(model) : model;
+      }),
+    );
+}
+
+function modelList(request: Request, models: ReturnType<typeof listModels>): object {
+  if (!request.headers.has("anthropic-version")) return { object: "list", data: models };
+  const data = models.map(anthropicModel);
+  return { data, has_more: false, first_id: models[0]?.id ?? null, last_id: models.at(-1)?.id ?? null };
+}
+
+/** Ids contain slashes, raw or as %2F. */
+function decodeName(raw: string): string {
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    throw new Failure("missing", "model_not_found", "The model's name in the path is not valid percent-encoding.");
+  }
+}
