@@ -9,23 +9,36 @@ import type { Plane, Principal } from "./principal.ts";
 
 /** `null` is no limit. */
 export type RequestLimits = Record<Plane, number | null>;
+export type LimitNumbers = { requests: RequestLimits; llmTokens: number | null };
 
 export type Limits = {
   /** Counts one request, or throws 429 `rate_limit_exceeded`. Returns the headers that tell the caller what is left. */
   admit(plane: Plane, principal: Principal): Promise<Record<string, string>>;
+  /** Counts tokens that a call has used. The call that passes the limit is served; the next one waits. */
+  spend(credentialId: string, tokens: number): void;
 };
 
-export function createLimits(perMinute: () => RequestLimits): Limits {
+const windowSeconds = 60;
+
+export function createLimits(perMinute: () => LimitNumbers): Limits {
   const limiters = new Map<string, RateLimiterMemory>();
-  const limiterOf = (plane: Plane, points: number): RateLimiterMemory => {
-    const name = `${plane}:${points}`;
-    const found = limiters.get(name) ?? new RateLimiterMemory({ keyPrefix: name, points, duration: 60 });
-    limiters.set(name, found);
+  const limiterOf = (what: string, points: number): RateLimiterMemory => {
+    const keyPrefix = `${what}:${points}`;
+    const found =
+      limiters.get(keyPrefix) ?? new RateLimiterMemory({ keyPrefix, points, duration: windowSeconds });
+    limiters.set(keyPrefix, found);
     return found;
+  };
+  const refuseSpent = async (credentialId: string) => {
+    const { llmTokens } = perMinute();
+    if (llmTokens === null) return;
+    const spent = await limiterOf("tokens", llmTokens).get(credentialId);
+    if (spent !== null && spent.consumedPoints >= llmTokens) throw tooManyTokens(llmTokens, spent);
   };
   return {
     async admit(plane, principal) {
-      const points = perMinute()[plane];
+      if (plane === "llm") await refuseSpent(principal.credentialId);
+      const points = perMinute().requests[plane];
       if (points === null) return {};
       try {
         return headersOf(plane, points, await limiterOf(plane, points).consume(principal.credentialId));
@@ -33,6 +46,10 @@ export function createLimits(perMinute: () => RequestLimits): Limits {
         if (!(refused instanceof RateLimiterRes)) throw refused;
         throw tooMany(plane, points, refused);
       }
+    },
+    spend(credentialId, tokens) {
+      const { llmTokens } = perMinute();
+      if (llmTokens !== null) void limiterOf("tokens", llmTokens).penalty(credentialId, tokens);
     },
   };
 }
@@ -58,5 +75,15 @@ function tooMany(plane: Plane, points: number, state: RateLimiterRes): Failure {
     "rate_limit_exceeded",
     `This credential may send ${points} requests a minute here. Try again in ${seconds} s.`,
     { retryAfterSeconds: seconds, headers: headersOf(plane, points, state) },
+  );
+}
+
+function tooManyTokens(limit: number, state: RateLimiterRes): Failure {
+  const seconds = Math.max(1, Math.ceil(state.msBeforeNext / 1000));
+  return new Failure(
+    "rate",
+    "tokens_per_minute",
+    `This credential may use ${limit} tokens a minute. Try again in ${seconds} s.`,
+    { retryAfterSeconds: seconds, headers: { "x-ratelimit-limit-tokens": String(limit) } },
   );
 }

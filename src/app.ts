@@ -1,0 +1,55 @@
+/**
+ * Parts → one answerer: the edge, then the router with every feature's routes, each behind a door of the guard.
+ *
+ * A route whose handler the guard did not make stops the start: nothing is public by omission.
+ */
+import { type AnyElysia, Elysia } from "elysia";
+import { callOf } from "./platform/call.ts";
+import { dialectOf, failureResponse } from "./platform/dialects.ts";
+import type { Answerer } from "./platform/edge.ts";
+import { Failure } from "./platform/failure.ts";
+import type { Policy } from "./platform/guard.ts";
+
+export type App = {
+  readonly answer: Answerer;
+  /** Every route with its policy, for the tests that try each door. */
+  readonly doors: readonly { method: string; path: string; policy: Policy }[];
+};
+
+export function createApp(features: readonly AnyElysia[]): App {
+  // The router must take the path from the parsed URL: with the default it counts characters from a fixed offset,
+  // and a short Host moves the path.
+  const router = new Elysia({ handler: { standardHostname: false } }).onError(({ request, code, error }) => {
+    const call = callOf(request);
+    const failure = code === "NOT_FOUND" ? noRoute(request.method) : routerFailure(error);
+    return failureResponse(failure, dialectOf(call.url.pathname, request), call.id);
+  });
+  for (const feature of features) router.use(feature);
+  const doors = router.routes.map(({ method, path, handler }) => ({
+    method,
+    path,
+    policy: policyOf(method, path, handler),
+  }));
+  return { answer: (request) => router.fetch(request), doors };
+}
+
+function policyOf(method: string, path: string, handler: unknown): Policy {
+  const policy = typeof handler === "function" ? (handler as { policy?: Policy }).policy : undefined;
+  if (policy === undefined)
+    throw new Error(`${method} ${path} has no policy: make its handler with the guard.`);
+  return policy;
+}
+
+const noRoute = (method: string): Failure =>
+  new Failure("missing", "not_found", `There is nothing at this path that answers ${method}.`);
+
+/** What the router itself could not do; its own messages may echo the request, so they stay in the log. */
+const routerFailure = (cause: unknown): Failure =>
+  new Failure(
+    "internal",
+    "internal",
+    "Something went wrong inside the gateway. Its log has the reason under this request id.",
+    {
+      cause,
+    },
+  );
