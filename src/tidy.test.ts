@@ -88,7 +88,7 @@ test("names are product nouns", () => {
   const isBanned = (name: string): boolean =>
     // Things of the trade, called so by everyone.
     name
-      .replace(/data-?dir|base-?url/i, "")
+      .replace(/[dD]ata-?[dD]ir|^base(?:-u|U)rl|Base-?Url/, "")
       .split(/[-_.]|(?<=[a-z])(?=[A-Z])/)
       .some((word) => banned.test(word));
   const files = sources.filter(({ path }) =>
