@@ -1,0 +1,145 @@
+/**
+ * The wire of the usage API: what may be asked, and the rows that answer.
+ */
+import { z } from "zod";
+import { finalStates } from "../../db/ledger.ts";
+import { pageQuery } from "../../platform/page.ts";
+import { timeText } from "../../platform/query.ts";
+
+const name = z.string().min(1).max(256);
+
+export const requestsQuery = z.strictObject({
+  ...pageQuery,
+  from: timeText.optional(),
+  to: timeText.optional(),
+  /** The name that was asked for, or the model that answered. */
+  model: name.optional(),
+  provider: name.optional(),
+  client: name.optional(),
+  key: name.optional(),
+  state: z.enum(["unknown", ...finalStates]).optional(),
+});
+export type RequestsQuery = z.infer<typeof requestsQuery>;
+
+export const groups = [
+  "hour",
+  "day",
+  "model",
+  "provider",
+  "project",
+  "session",
+  "iteration",
+  "task",
+  "user",
+  "client",
+  "key",
+] as const;
+export type Group = (typeof groups)[number];
+
+const group = z.enum(groups, {
+  error: (issue) =>
+    issue.input === "tag"
+      ? "Grouping by tag is not in this version."
+      : `Group by one or two of ${groups.join(", ")}.`,
+});
+
+export const summaryQuery = z.strictObject({
+  from: timeText.optional(),
+  to: timeText.optional(),
+  group_by: z
+    .array(group)
+    .max(2, "Group by two at most.")
+    .refine((given) => new Set(given).size === given.length, "Name each group once.")
+    .default([]),
+});
+
+const usd = z.string();
+const time = z.string();
+const count = z.number().int();
+const tokens = z.object({
+  input: count.nullable(),
+  output: count.nullable(),
+  cached_read: count.nullable(),
+  cache_write: count.nullable(),
+  reasoning: count.nullable(),
+  audio: count.nullable(),
+});
+/** USD per million tokens. */
+const prices = z.object({ input: usd, cached_read: usd, cache_write: usd, output: usd });
+const state = z.enum(["open", "unknown", ...finalStates]);
+
+export const attemptRow = z.object({
+  attempt: count,
+  state,
+  at: time,
+  provider: z.string(),
+  model: z.string(),
+  status: count.nullable(),
+  error: z.string().nullable(),
+  usage: tokens,
+  cost_usd: usd.nullable(),
+  prices: prices.nullable(),
+  first_token_ms: count.nullable(),
+  duration_ms: count.nullable(),
+});
+export type AttemptRow = z.infer<typeof attemptRow>;
+
+export const requestRow = z.object({
+  id: z.string(),
+  state,
+  at: time,
+  endpoint: z.string(),
+  requested_model: z.string(),
+  model: z.string(),
+  provider: z.string(),
+  project_id: z.string().nullable(),
+  session_id: z.string().nullable(),
+  iteration_id: z.string().nullable(),
+  task_id: z.string().nullable(),
+  principal: z.string(),
+  client_id: z.string().nullable(),
+  key_id: z.string().nullable(),
+  tags: z.record(z.string(), z.string()).nullable(),
+  stream: z.boolean(),
+  status: count.nullable(),
+  delivery: z.enum(["whole", "cut", "none"]).nullable(),
+  usage: tokens,
+  cost_usd: usd.nullable(),
+  charged_usd: usd.nullable(),
+  prices: prices.nullable(),
+  attempts: z.array(attemptRow),
+  first_token_ms: count.nullable(),
+  duration_ms: count.nullable(),
+  trace_id: z.string().nullable(),
+});
+export type RequestRow = z.infer<typeof requestRow>;
+
+const percentiles = z.object({ p50: count.nullable(), p95: count.nullable() });
+const sums = z.object({
+  cost_usd: usd,
+  /** Charged for calls whose end nobody knows; not part of `cost_usd`. */
+  unknown_usd: usd,
+  requests: count,
+  errors: count,
+  usage: z.object({
+    input: count,
+    output: count,
+    cached_read: count,
+    cache_write: count,
+    reasoning: count,
+    audio: count,
+  }),
+  latency_ms: percentiles,
+  first_token_ms: percentiles,
+});
+export type Sums = z.infer<typeof sums>;
+/** A group's field carries the group's name: a time, an id, a name, or null where there was none. */
+export type SummaryRow = { [Name in Group]?: string | null } & Sums;
+
+export const summaryAnswer = z.object({
+  data: z.array(
+    sums.extend(Object.fromEntries(groups.map((one) => [one, z.string().nullable().optional()]))),
+  ),
+  totals: sums,
+});
+export type Summary = { data: SummaryRow[]; totals: Sums };

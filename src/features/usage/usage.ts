@@ -1,0 +1,79 @@
+/**
+ * What was used and what it cost, for those who may know.
+ *
+ * A project-bound credential sees its project's calls, another client its own, a person their own, an administrator
+ * all; what lies outside does not exist. Calls are shown once they are over. Summaries come from the hourly roll-ups
+ * and cover whole hours. It changes nothing: the ledger is written by the merge alone.
+ */
+import type { Db } from "../../db/database.ts";
+import { Failure, notFound } from "../../platform/failure.ts";
+import { isId } from "../../platform/ids.ts";
+import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
+import type { Principal } from "../../platform/principal.ts";
+import type { Group, RequestRow, RequestsQuery, Summary } from "./contract.ts";
+import { requestRow, summarise } from "./present.ts";
+import { findRequest, listAttempts, listRequests, type Sight, sumHours } from "./store.ts";
+
+const list = "usage/requests";
+export const groupsMax = 10_000;
+
+export type UsageQuestion = { from?: Date | undefined; to?: Date | undefined; by: readonly Group[] };
+
+export class Usage {
+  constructor(private readonly needs: { db: Db; cursors: Cursors }) {}
+
+  async list(principal: Principal, query: RequestsQuery): Promise<Page<RequestRow>> {
+    const { limit, cursor, ...filters } = query;
+    const { db, cursors } = this.needs;
+    const [at, id] = cursor === undefined ? [] : cursors.open(list, cursor);
+    const position = at !== undefined && id !== undefined ? { at, id } : null;
+    const sight = sightOf(principal);
+    const found = await listRequests(db, { sight, filters, position, rowsMax: limit + 1 });
+    const page = pageOf(found, limit, (last) => cursors.seal(list, [last.at.toISOString(), last.id]));
+    const attempts = Map.groupBy(
+      await listAttempts(
+        db,
+        page.data.map((row) => row.id),
+      ),
+      (attempt) => attempt.requestId,
+    );
+    return { ...page, data: page.data.map((row) => requestRow(row, attempts.get(row.id) ?? [])) };
+  }
+
+  async get(principal: Principal, id: string): Promise<RequestRow> {
+    const { db } = this.needs;
+    const found = isId("req", id) ? await findRequest(db, sightOf(principal), id) : undefined;
+    if (found === undefined) throw notFound();
+    return requestRow(found, await listAttempts(db, [found.id]));
+  }
+
+  summary(principal: Principal, question: UsageQuestion): Promise<Summary> {
+    return sumUp(this.needs.db, sightOf(principal), question);
+  }
+}
+
+/** The summary over everybody, for the operator's own command. Throws 400 when there are too many groups. */
+export const usageOfAll = (db: Db, question: UsageQuestion): Promise<Summary> =>
+  sumUp(db, { of: "all" }, question);
+
+async function sumUp(db: Db, sight: Sight, question: UsageQuestion): Promise<Summary> {
+  const { from, to, by } = question;
+  const found = await sumHours(db, { sight, from, to, by, rowsMax: groupsMax + 1 });
+  if (found.length > groupsMax) throw tooManyGroups();
+  return summarise(found, by);
+}
+
+/** The project binding narrows first, whoever stands behind the credential. */
+function sightOf(principal: Principal): Sight {
+  if (principal.projectId !== null) return { of: "project", id: principal.projectId };
+  if (principal.kind === "client") return { of: "client", id: principal.clientId ?? principal.id };
+  if (principal.role === "admin" && principal.scopes.has("admin")) return { of: "all" };
+  return { of: "user", id: principal.userId ?? principal.id };
+}
+
+const tooManyGroups = (): Failure =>
+  new Failure(
+    "invalid",
+    "too_many_groups",
+    `That is more than ${groupsMax} groups. Ask for a shorter time, or group by less.`,
+  );
