@@ -1,0 +1,82 @@
+/**
+ * Opens the database, wherever it is, and keeps database.ts's promise: answered or `unavailable`, never waiting long.
+ *
+ * It speaks to Postgres 14 or newer, refuses anything older, and comes back by itself when Postgres does.
+ */
+import { Failure } from "../platform/failure.ts";
+import { type ConnectOptions, connect, type Endpoint } from "./connection.ts";
+import type { Database, Sql } from "./database.ts";
+import { drizzleOver } from "./drizzle.ts";
+import { openPool, statementTimeoutMs } from "./pool.ts";
+import { mapUnavailable, unavailable } from "./unavailable.ts";
+
+export type OpenOptions = {
+  endpoint: Endpoint;
+  /** For LISTEN; null: the same as `endpoint`. */
+  direct: Endpoint | null;
+  prepare: boolean;
+  /** `specgate/<instance>/<epoch>`, by which a later boot finds what this one left behind. */
+  applicationName: string;
+  connectionsMax?: number;
+};
+
+export async function openDatabase(options: OpenOptions): Promise<Database> {
+  const settings: ConnectOptions = {
+    applicationName: options.applicationName,
+    prepare: options.prepare,
+    connectionsMax: options.connectionsMax ?? 10,
+    statementTimeoutMs: await serverLimit(options),
+  };
+  const pool = openPool(() => connect(options.endpoint, settings));
+  const direct = connect(options.direct ?? options.endpoint, { ...settings, connectionsMax: 2 });
+  const db = drizzleOver(pool.sql, options.prepare);
+  return {
+    db,
+    transaction: (work) => pool.transaction((tx) => work(drizzleOver(tx, options.prepare))),
+    sql: pool.sql,
+    direct,
+    ping: (milliseconds) => ping(pool.sql, milliseconds),
+    async close() {
+      await Promise.all([pool.close(), direct.end({ timeout: 5 })]);
+    },
+  };
+}
+
+/** Looks who answers: the version, and whether a pooler refuses the time limit (PgBouncer knows few start parameters). */
+async function serverLimit(options: OpenOptions): Promise<number | null> {
+  const base = { applicationName: options.applicationName, prepare: false, connectionsMax: 1 };
+  for (const limit of [statementTimeoutMs, null]) {
+    const sql = connect(options.endpoint, { ...base, statementTimeoutMs: limit });
+    try {
+      await refuseOldServer(sql);
+      return limit;
+    } catch (error) {
+      const refused = error instanceof Error && /unsupported startup parameter/.test(error.message);
+      if (limit === null || !refused) throw mapUnavailable(error);
+    } finally {
+      await sql.end({ timeout: 1 });
+    }
+  }
+  return null;
+}
+
+async function refuseOldServer(sql: Sql): Promise<void> {
+  const [row] = await sql<{ server_version_num: string }[]>`show server_version_num`;
+  const number = Number(row?.server_version_num ?? 0);
+  if (number >= 140_000) return;
+  throw new Failure(
+    "conflict",
+    "database_too_old",
+    `The database is PostgreSQL ${Math.floor(number / 10_000)}; SpecGate needs PostgreSQL 14 or newer.`,
+  );
+}
+
+async function ping(sql: Sql, milliseconds: number): Promise<void> {
+  const limit = Promise.withResolvers<never>();
+  const timer = setTimeout(() => limit.reject(unavailable()), milliseconds);
+  try {
+    await Promise.race([sql`select 1`, limit.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
