@@ -24,7 +24,7 @@ export type Books = {
 /** What the disk's way needs of the journal. */
 export type BooksJournal = {
   start(key: string, json: string): { written: Promise<void>; durable: Promise<void> };
-  end(key: string, json: string): Promise<void>;
+  end(key: string, json: string): { durable: Promise<void> };
 };
 
 export const recordKey = (record: { req: string; att: number }): string => `${record.req}/${record.att}`;
@@ -32,7 +32,7 @@ export const recordKey = (record: { req: string; att: number }): string => `${re
 export function diskBooks(journal: BooksJournal): Books {
   return {
     start: (record) => journal.start(recordKey(record), JSON.stringify(record)),
-    end: (record) => journal.end(recordKey(record), JSON.stringify(record)),
+    end: async (record) => await journal.end(recordKey(record), JSON.stringify(record)).durable,
   };
 }
 

@@ -8,9 +8,9 @@ export type OpenCall = { readonly key: string; readonly json: string };
 /** Writes one LOST record for each open START and resolves when all are durable; returns how many there were. */
 export async function closeLost(
   open: readonly OpenCall[],
-  journal: { end(key: string, json: string): Promise<void> },
+  journal: { end(key: string, json: string): { durable: Promise<void> } },
 ): Promise<number> {
-  await Promise.all(open.map((call) => journal.end(call.key, JSON.stringify(lost(call)))));
+  await Promise.all(open.map((call) => journal.end(call.key, JSON.stringify(lost(call))).durable));
   return open.length;
 }
 

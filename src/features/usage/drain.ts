@@ -25,6 +25,7 @@ export type LiveJournal = {
 export type OldJournals = {
   readonly epochs: readonly number[];
   read(epoch: number, afterLsn: number, recordsMax: number): Promise<Tail>;
+  drained(epoch: number, lsn: number): void;
 };
 
 export type DrainNeeds = {
@@ -131,10 +132,14 @@ class JournalDrain implements Drain {
   }
 
   async #drainOld(epoch: number, watermark: number): Promise<void> {
+    const { recovered } = this.needs;
     let after = watermark;
     while (!this.#stopped) {
-      const tail = await this.needs.recovered.read(epoch, after, recordsMax);
-      if (tail.lastLsn <= after) return;
+      const tail = await recovered.read(epoch, after, recordsMax);
+      if (tail.lastLsn <= after) {
+        recovered.drained(epoch, after);
+        return;
+      }
       after = await this.#merge(epoch, after, tail);
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Latencies as counts per logarithmic bucket: roll-ups add up, and a percentile read from them is within 5 %.
+ * Latencies as counts per logarithmic bucket: roll-ups add up, and a percentile read from them is within 5 %, or 1 ms.
  *
  * Bucket 0 holds up to 1 ms, bucket i what lies in (1.1^(i-1), 1.1^i] ms, the last one everything beyond. merge.sql
  * counts by the same rule; whoever changes the base changes history.

@@ -234,5 +234,5 @@ mark as (
 )
 select
   (select max(epoch) from instances where id = $2::uuid) as instance_epoch,
-  coalesce((select lsn from watermarks where instance = $2::uuid and epoch = $3::int), 0)::text as lsn_before,
+  coalesce((select lsn from watermarks where instance = $2::uuid and epoch = $3::int), 0) as lsn_before,
   (select count(*) from changed)::int as changed
