@@ -1,10 +1,9 @@
 /**
  * The journal's two threads as the journal sees them: one that syncs, one that keeps segments ready.
  *
- * Where sync.ts lies: beside this file when run from source. In a compiled binary every entry point keeps its path
- * below the folder all of them share, under `/$bunfs/root/`, while this code is part of the main entry at the top of
- * it. So `bun build --compile src/main.ts src/platform/journal/sync.ts` is found at `./platform/journal/sync.ts` from
- * here, in bytecode builds too; a build with other entry points hands in its own `syncWorker`.
+ * sync.ts lies beside this file when run from source. In the binary it is an entry point of its own, which
+ * scripts/build.ts puts under its bare name beside the main one, so the same address finds it there; a build that
+ * names its entry points otherwise hands in its own `syncWorker`.
  */
 import { Worker } from "node:worker_threads";
 import type { Log } from "../log.ts";
@@ -23,9 +22,7 @@ import type { KeepDrained } from "./retention.ts";
 import { segmentFile } from "./segment.ts";
 
 export function threadAt(given: string | URL | undefined): string | URL {
-  return (
-    given ?? new URL(Bun.isStandaloneExecutable ? "./platform/journal/sync.ts" : "./sync.ts", import.meta.url)
-  );
+  return given ?? new URL("./sync.ts", import.meta.url);
 }
 
 export type SyncEvents = {
