@@ -33,7 +33,7 @@ export type Gateway = {
 export async function run(args: string[], surroundings: Surroundings): Promise<Ran> {
   const child = start(args, surroundings);
   const said = listen(child);
-  const code = await ended(child);
+  const code = await ended(child, "close");
   return { code, ...said() };
 }
 
@@ -48,7 +48,8 @@ export async function serve(
   const startedAt = performance.now();
   const child = start(["serve", "--port", String(port), ...args], surroundings);
   const said = listen(child);
-  const end = ended(child);
+  // Not `close`: a PostgreSQL that outlives a killed gateway holds its output open.
+  const end = ended(child, "exit");
   const words = (): string => `${said().stdout}${said().stderr}`;
   while (!(await isReady(url))) {
     const waited = performance.now() - startedAt;
@@ -117,8 +118,8 @@ function listen(child: ChildProcess): () => { stdout: string; stderr: string } {
   return () => said;
 }
 
-const ended = (child: ChildProcess): Promise<number | null> =>
-  new Promise((resolve, reject) => child.on("error", reject).on("close", (code) => resolve(code)));
+const ended = (child: ChildProcess, event: "exit" | "close"): Promise<number | null> =>
+  new Promise((resolve, reject) => child.on("error", reject).on(event, (code) => resolve(code)));
 
 async function isReady(url: string): Promise<boolean> {
   try {

@@ -40,7 +40,9 @@ export async function llm(seconds: number, say: (words: string) => void): Promis
 
     const figures = [...opened.figures, ...memoryFigures("idle", gateway.pid)];
     say("non-stream chat");
-    figures.push(...(await throughput("non-stream chat", "bench-json", '"total_tokens"', 2.0, targets, seconds)));
+    figures.push(
+      ...(await throughput("non-stream chat", "bench-json", '"total_tokens"', 2.0, targets, seconds)),
+    );
     say("32-chunk streams");
     figures.push(...(await throughput("32-chunk stream", "bench-stream", "[DONE]", 2.5, targets, seconds)));
     say("paced streams");

@@ -1,0 +1,46 @@
+/** Checks that go on after one fails: each prints one line and counts as one test. */
+export type Check = (sentence: string, work: () => unknown) => Promise<void>;
+export type Counts = { passed: number; failed: number };
+
+export function startChecks(): { check: Check; counts: Counts } {
+  const counts: Counts = { passed: 0, failed: 0 };
+  return {
+    counts,
+    async check(sentence, work) {
+      const started = performance.now();
+      const took = (): string => `[${Math.round(performance.now() - started)} ms]`;
+      try {
+        const note = await work();
+        counts.passed++;
+        console.log(`✓ ${sentence}${typeof note === "string" ? `: ${note}` : ""} ${took()}`);
+      } catch (error) {
+        counts.failed++;
+        console.log(`✗ ${sentence} ${took()}\n    ${words(error).replaceAll("\n", "\n    ")}`);
+      }
+    },
+  };
+}
+
+export function expect(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new Error(otherwise);
+}
+
+export function expectEqual(found: unknown, wanted: unknown, what: string): void {
+  expect(Bun.deepEquals(found, wanted), `${what}: ${Bun.inspect(found)}, not ${Bun.inspect(wanted)}`);
+}
+
+/** Asks again until the answer pleases, or gives the last one after `withinMs`. */
+export async function eventually<T>(
+  ask: () => Promise<T>,
+  pleases: (answer: T) => boolean,
+  withinMs: number,
+): Promise<T> {
+  const until = performance.now() + withinMs;
+  for (;;) {
+    const answer = await ask();
+    if (pleases(answer) || performance.now() > until) return answer;
+    await Bun.sleep(50);
+  }
+}
+
+const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,77 @@
+/** The embedded PostgreSQL stands still, then dies; completions go on, and their rows arrive afterwards. */
+import { readdirSync, readFileSync } from "node:fs";
+import type { Gateway } from "../gateway.ts";
+import { Caller, type Client, type Row } from "./caller.ts";
+import { type Check, eventually, expect, expectEqual } from "./checks.ts";
+
+export async function outage(check: Check, gateway: Gateway, client: Client, seconds: number): Promise<void> {
+  const caller = await Caller.open(gateway, client);
+  const earlier = (await caller.rows()).length;
+  const tree = descendants(gateway.pid);
+  let answered = 0;
+
+  await check(`completions go on while PostgreSQL stands still for ${seconds} s`, async () => {
+    expect(tree.length > 0, "no PostgreSQL process below the gateway");
+    for (const pid of tree) process.kill(pid, "SIGSTOP");
+    try {
+      answered += await keepAsking(caller, seconds);
+    } finally {
+      for (const pid of tree) process.kill(pid, "SIGCONT");
+    }
+    return `${answered} answered`;
+  });
+  await check("their rows arrive once it goes on", () => arrived(caller, earlier + answered, 30_000));
+
+  await check("completions go on when PostgreSQL is killed", async () => {
+    for (const pid of descendants(gateway.pid)) process.kill(pid, "SIGKILL");
+    const more = await keepAsking(caller, Math.min(seconds, 5));
+    answered += more;
+    return `${more} answered`;
+  });
+  await check("the gateway brings PostgreSQL back, and the rows arrive", () =>
+    arrived(caller, earlier + answered, 30_000),
+  );
+}
+
+/** One after the other, ten a second; each must be whole. */
+async function keepAsking(caller: Caller, seconds: number): Promise<number> {
+  const until = performance.now() + seconds * 1_000;
+  let answered = 0;
+  while (performance.now() < until) {
+    const { status, whole, body } = await caller.chat("openai/priced");
+    expect(status === 200 && whole, `answer ${answered + 1}: ${status} ${new TextDecoder().decode(body)}`);
+    answered++;
+    await Bun.sleep(100);
+  }
+  return answered;
+}
+
+async function arrived(caller: Caller, wanted: number, withinMs: number): Promise<string> {
+  const ask = async (): Promise<Row[]> => {
+    try {
+      return await caller.rows();
+    } catch {
+      return [];
+    }
+  };
+  const rows = await eventually(ask, (found) => found.length >= wanted, withinMs);
+  expectEqual(rows.length, wanted, "rows");
+  expectEqual(new Set(rows.map(({ id }) => id)).size, wanted, "different rows");
+  return `${wanted} rows`;
+}
+
+/** Every process below `pid`: of a gateway, those are its PostgreSQL. */
+function descendants(pid: number): number[] {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
+    } catch {
+      // It ended while the list was read.
+    }
+  }
+  const below = (parent: number): number[] =>
+    [...parents].filter(([, above]) => above === parent).flatMap(([child]) => [child, ...below(child)]);
+  return below(pid);
+}
