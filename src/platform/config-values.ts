@@ -139,7 +139,9 @@ export function parseOrigin(text: string): Parsed<string> {
 }
 
 export function parseDatabaseUrl(text: string): Parsed<Secret> {
-  if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text)) return { value: new Secret(text) };
+  // A socket is spelled with an empty host before the path, which URL takes only with a name in its place.
+  const named = text.replace(/^([a-z]+:\/\/[^/]*@)\//, "$1socket/");
+  if (/^postgres(ql)?:\/\//.test(text) && URL.canParse(named)) return { value: new Secret(text) };
   return {
     wrong: "not a Postgres URL; would be such as postgres://user:password@host:5432/name",
   };
