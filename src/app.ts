@@ -4,11 +4,16 @@
  * A route whose handler the guard did not make stops the start: nothing is public by omission.
  */
 import { type AnyElysia, Elysia } from "elysia";
+import { healthRoutes } from "./features/health/routes.ts";
+import { llmRoutes } from "./features/llm/routes.ts";
+import { tokenRoutes } from "./features/tokens/routes.ts";
+import { usageRoutes } from "./features/usage/routes.ts";
 import { callOf } from "./platform/call.ts";
 import { dialectOf, failureResponse } from "./platform/dialects.ts";
 import type { Answerer } from "./platform/edge.ts";
 import { Failure } from "./platform/failure.ts";
 import type { Policy } from "./platform/guard.ts";
+import type { Parts } from "./wiring.ts";
 
 export type App = {
   readonly answer: Answerer;
@@ -16,7 +21,19 @@ export type App = {
   readonly doors: readonly { method: string; path: string; policy: Policy }[];
 };
 
-export function createApp(features: readonly AnyElysia[]): App {
+/** Every route of the gateway, on one screen. */
+export function createApp(parts: Parts): App {
+  const { guard, tokens, addresses, completions, prices, gateway, usage, health, config } = parts;
+  const requestsPerMinute = () => parts.limitNumbers().requests;
+  return mount([
+    healthRoutes({ guard, health, metricsToken: config.metricsToken }),
+    tokenRoutes({ guard, tokens, addresses, requestsPerMinute }),
+    llmRoutes({ guard, completions, prices, gateway }),
+    new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })),
+  ]);
+}
+
+function mount(features: readonly AnyElysia[]): App {
   // The router must take the path from the parsed URL: with the default it counts characters from a fixed offset,
   // and a short Host moves the path.
   const router = new Elysia({ handler: { standardHostname: false } }).onError(({ request, code, error }) => {

@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Failure } from "./failure.ts";
+import { Secret } from "./secret.ts";
 
 export type Epoch = {
   /** 1 at the first boot. */
@@ -52,6 +53,13 @@ export function openDataDir(path: string, options: { create: boolean }): DataDir
     nextEpoch: () => raiseEpoch(file("epoch")),
     secretFile: (name, bytes) => secretAt(file(name), bytes),
   };
+}
+
+/** A text made at the first call, the same ever after; 0600. For secrets that are not plain random bytes. */
+export function secretText(dir: DataDir, name: string, make: () => string): Secret {
+  const path = dir.file(name);
+  if (!existsSync(path)) writeWhole(path, make());
+  return new Secret(readFileSync(path, "utf8"));
 }
 
 /** Names this run of the kernel: after a crash of the process alone it is the same, after a power cut another. */

@@ -23,6 +23,7 @@ export class Admittance {
   readonly #room: BodyRoom = { bytes: 0 };
   readonly #streams = new Map<string, number>();
   #streamsOpen = 0;
+  #closed = false;
 
   constructor(limits: () => LimitsConfig["llm"]) {
     this.#limits = limits;
@@ -32,7 +33,13 @@ export class Admittance {
     return this.#streamsOpen;
   }
 
+  /** Lets nobody in any more. */
+  close(): void {
+    this.#closed = true;
+  }
+
   async admit({ request, principal }: OpenedBy): Promise<Admission> {
+    if (this.#closed) throw new Failure("unavailable", "unavailable", "The gateway is shutting down.");
     requireJson(request);
     const tags = tagsOf(request.headers.get("x-specgate-tags"));
     const sessionId = attributionOf(request.headers, principal);

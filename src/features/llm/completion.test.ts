@@ -16,7 +16,8 @@ function codeOf(text: string): string {
 }
 
 test("a body that needs no change reaches the provider byte for byte", () => {
-  const body = '{ "model" : "m",\n\t"messages":[{"role":"user","content":"ไทย \\u0041 \\ud83d\\ude00"}], "x_new": 1.0e2 }';
+  const body =
+    '{ "model" : "m",\n\t"messages":[{"role":"user","content":"ไทย \\u0041 \\ud83d\\ude00"}], "x_new": 1.0e2 }';
   expect(textOf(providerBody(parseCompletion(bytesOf(body)), "m", false))).toBe(body);
 });
 
@@ -35,7 +36,10 @@ test("usage is asked for whatever the caller's stream_options say", () => {
       '{"stream_options":{"include_usage":false,"x":1},"model":"m"}',
       '{"stream_options":{"include_usage":true,"x":1},"model":"m"}',
     ],
-    ['{"model":"m","stream_options":{"x":1}} \n', '{"model":"m","stream_options":{"include_usage":true,"x":1}} \n'],
+    [
+      '{"model":"m","stream_options":{"x":1}} \n',
+      '{"model":"m","stream_options":{"include_usage":true,"x":1}} \n',
+    ],
   ];
   for (const [body, sent] of rows) {
     expect(textOf(providerBody(parseCompletion(bytesOf(body)), "m", true))).toBe(sent);
@@ -59,7 +63,9 @@ test("any JSON object with a model keeps its meaning, edits aside", () => {
 test("a repeated key is refused, however it is spelled", () => {
   expect(codeOf('{"model":"a","model":"b"}')).toBe("duplicate_key");
   expect(codeOf('{"model":"a","mod\\u0065l":"b"}')).toBe("duplicate_key");
-  expect(codeOf('{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}')).toBe("duplicate_key");
+  expect(codeOf('{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}')).toBe(
+    "duplicate_key",
+  );
   expect(codeOf('{"model":"a","metadata":{"x":1,"x":2}}')).toBe("accepted");
 });
 
@@ -80,7 +86,8 @@ test("what is not a JSON object with a model is refused with its reason", () => 
     ['{"model":"a","stream_options":[]}', "invalid_request"],
     [`{"model":"a","x":${"[".repeat(200)}${"]".repeat(200)}}`, "json_too_complex"],
   ];
-  for (const [body, code] of rows) expect([body.slice(0, 40), codeOf(body)]).toEqual([body.slice(0, 40), code]);
+  for (const [body, code] of rows)
+    expect([body.slice(0, 40), codeOf(body)]).toEqual([body.slice(0, 40), code]);
 });
 
 test("200 KB of brackets are refused before they can block the loop", () => {

@@ -43,6 +43,8 @@ export type LlmNeeds = {
 };
 
 const path = "/chat/completions";
+/** How long calls that were given up get to tell their callers. */
+const partingMs = 2_000;
 /** A request's text is kept for counting only while it is small; beyond that its length must do. */
 const keptRequestBytesMax = 64 * 1024;
 
@@ -68,12 +70,25 @@ export class Completions {
   /** Answers one chat completion. Throws a Failure only while nothing has been sent. */
   async complete(opened: OpenedBy): Promise<Response> {
     const admission = await this.admittance.admit(opened);
+    // A provider may think for minutes; from here the gateway's own timeouts decide, not the connection's.
+    opened.call.stayOpen();
     try {
       return await this.#run(this.#prepare(opened, admission));
     } catch (error) {
       admission.release();
       throw error;
     }
+  }
+
+  /** Lets nobody in, waits for the calls under way, and ends those that are still open after `milliseconds`. */
+  async drain(milliseconds: number): Promise<void> {
+    const { watch } = this.#needs;
+    this.admittance.close();
+    const deadline = performance.now() + milliseconds;
+    while (watch.size > 0 && performance.now() < deadline) await Bun.sleep(20);
+    watch.giveUpAll(new Failure("unavailable", "unavailable", "The gateway is shutting down."));
+    const partingDeadline = performance.now() + partingMs;
+    while (watch.size > 0 && performance.now() < partingDeadline) await Bun.sleep(20);
   }
 
   #prepare(opened: OpenedBy, admission: Admission): Leg {
@@ -169,7 +184,6 @@ export class Completions {
     const read = await reader.read();
     if (!read.done) exchange.touch();
     await exchange.durable;
-    opened.call.stayOpen();
     exchange.sentStatus = upstream.status;
     const asksMeta = opened.request.headers.get("x-specgate-meta") === "sse";
     const body = relayStream(exchange, reader, read.done ? null : read.value, {
@@ -185,8 +199,7 @@ export class Completions {
   }
 
   async #answerDocument(leg: Leg, upstream: Response): Promise<Response> {
-    const { exchange, opened } = leg;
-    opened.call.stayOpen();
+    const { exchange } = leg;
     const document = await readDocument(upstream, () => exchange.touch());
     if (document.more !== null)
       return await this.#answerLarge(leg, upstream, { first: document.bytes, more: document.more });

@@ -19,16 +19,32 @@ test("usage is read from every place that providers put it", () => {
   const rows: [string, Buffer[], typeof read | null][] = [
     ["OpenAI's own chunk", [event({ choices: [], usage })], read],
     ["a chunk that also has text", [event({ choices, usage })], read],
-    ["null in every chunk but the last", [event({ choices, usage: null }), event({ choices: [], usage })], read],
+    [
+      "null in every chunk but the last",
+      [event({ choices, usage: null }), event({ choices: [], usage })],
+      read,
+    ],
     ["Groq's x_groq", [event({ choices, x_groq: { id: "r", usage } })], read],
     [
       "cumulative in every chunk",
       [event({ choices, usage: { ...usage, completion_tokens: 1 } }), event({ choices, usage })],
       read,
     ],
-    ["zeros are zeros", [event({ choices: [], usage: { prompt_tokens: 0, completion_tokens: 0 } })], { ...read, input: 0, output: 0 }],
-    ["fractions say nothing", [event({ choices: [], usage: { prompt_tokens: 1.5, completion_tokens: "4" } })], null],
-    ["negatives say nothing", [event({ choices: [], usage: { prompt_tokens: -1, completion_tokens: 4 } })], { ...read, input: null }],
+    [
+      "zeros are zeros",
+      [event({ choices: [], usage: { prompt_tokens: 0, completion_tokens: 0 } })],
+      { ...read, input: 0, output: 0 },
+    ],
+    [
+      "fractions say nothing",
+      [event({ choices: [], usage: { prompt_tokens: 1.5, completion_tokens: "4" } })],
+      null,
+    ],
+    [
+      "negatives say nothing",
+      [event({ choices: [], usage: { prompt_tokens: -1, completion_tokens: 4 } })],
+      { ...read, input: null },
+    ],
     ["none at all", [event({ choices })], null],
     [
       "details",
@@ -44,13 +60,20 @@ test("usage is read from every place that providers put it", () => {
       ],
       { ...read, cached_read: 6, reasoning: 3, audio: 3 },
     ],
-    ["DeepSeek's cache", [event({ choices: [], usage: { ...usage, prompt_cache_hit_tokens: 8 } })], { ...read, cached_read: 8 }],
+    [
+      "DeepSeek's cache",
+      [event({ choices: [], usage: { ...usage, prompt_cache_hit_tokens: 8 } })],
+      { ...read, cached_read: 8 },
+    ],
   ];
-  for (const [name, events, expected] of rows) expect([name, metered(...events).usage]).toEqual([name, expected]);
+  for (const [name, events, expected] of rows)
+    expect([name, metered(...events).usage]).toEqual([name, expected]);
 });
 
 test("text that merely mentions usage is not usage", () => {
-  const meter = metered(event({ choices: [{ delta: { content: 'say "usage": {"prompt_tokens": 9} [DONE]' } }] }));
+  const meter = metered(
+    event({ choices: [{ delta: { content: 'say "usage": {"prompt_tokens": 9} [DONE]' } }] }),
+  );
   expect(meter.usage).toBeNull();
 });
 
@@ -71,11 +94,18 @@ test("a long stream is folded, so that its memory stays small", () => {
 });
 
 test("costs are whole nano-dollars, cached and written tokens at their own rate", () => {
-  const prices = { input: 150_000_000, cached_read: 75_000_000, cache_write: 187_500_000, output: 600_000_000 };
+  const prices = {
+    input: 150_000_000,
+    cached_read: 75_000_000,
+    cache_write: 187_500_000,
+    output: 600_000_000,
+  };
   const usage = { ...noUsage, input: 1_000, output: 200, cached_read: 400, cache_write: 100 };
   // 500 × 150 + 400 × 75 + 100 × 187.5 + 200 × 600 nano-USD
   expect(costOf(usage, prices)).toBe(75_000 + 30_000 + 18_750 + 120_000);
   expect(costOf({ ...noUsage, input: 1, output: 0 }, { ...prices, input: 500_000 })).toBe(1);
-  expect(costOf({ ...noUsage, input: 2 ** 40, output: 0 }, { ...prices, input: 100_000_000_000 })).toBe(2 ** 40 * 100_000);
+  expect(costOf({ ...noUsage, input: 2 ** 40, output: 0 }, { ...prices, input: 100_000_000_000 })).toBe(
+    2 ** 40 * 100_000,
+  );
   expect(costOf(usage, null)).toBeNull();
 });

@@ -17,7 +17,11 @@ export function llmRoutes(needs: {
 }) {
   const { guard, completions, prices, gateway } = needs;
   return new Elysia({ prefix: "/v1" })
-    .post("/chat/completions", guard.bearer(policy, (opened) => completions.complete(opened)), { parse: "none" })
+    .post(
+      "/chat/completions",
+      guard.bearer(policy, (opened) => completions.complete(opened)),
+      { parse: "none" },
+    )
     .get(
       "/models",
       guard.bearer(policy, ({ request }) => modelList(request, listModels(gateway(), prices))),
@@ -42,6 +46,10 @@ function decodeName(raw: string): string {
   try {
     return decodeURIComponent(raw);
   } catch {
-    throw new Failure("missing", "model_not_found", "The model's name in the path is not valid percent-encoding.");
+    throw new Failure(
+      "missing",
+      "model_not_found",
+      "The model's name in the path is not valid percent-encoding.",
+    );
   }
 }

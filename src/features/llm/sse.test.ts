@@ -9,7 +9,9 @@ const eventText = fc
   .record({
     lines: fc.array(
       fc.oneof(
-        fc.string({ unit: "grapheme", maxLength: 20 }).map((text) => `data: ${text.replaceAll(/[\r\n]/g, " ")}`),
+        fc
+          .string({ unit: "grapheme", maxLength: 20 })
+          .map((text) => `data: ${text.replaceAll(/[\r\n]/g, " ")}`),
         fc.constantFrom(": ping", "event: delta", "id: 7", "data:", "data: [DONE]"),
       ),
       { minLength: 1, maxLength: 4 },
@@ -42,12 +44,16 @@ function run(chunks: Uint8Array[]): { passed: Buffer; events: string[] } {
 
 test("no chunking changes a byte or moves the end of an event", () => {
   fc.assert(
-    fc.property(fc.array(eventText, { maxLength: 6 }), fc.array(fc.nat(), { maxLength: 12 }), (texts, cuts) => {
-      const bytes = Buffer.from(texts.join(""));
-      const { passed, events } = run(split(bytes, cuts));
-      expect(passed.equals(bytes)).toBe(true);
-      expect(events).toEqual(texts);
-    }),
+    fc.property(
+      fc.array(eventText, { maxLength: 6 }),
+      fc.array(fc.nat(), { maxLength: 12 }),
+      (texts, cuts) => {
+        const bytes = Buffer.from(texts.join(""));
+        const { passed, events } = run(split(bytes, cuts));
+        expect(passed.equals(bytes)).toBe(true);
+        expect(events).toEqual(texts);
+      },
+    ),
     { numRuns: 2_000 },
   );
 });
@@ -66,7 +72,8 @@ test("events are found when the stream comes one byte at a time", () => {
 test("a line without an end is let through in pieces and does not fill the memory", () => {
   const splitter = new SseSplitter();
   let passed = 0;
-  for (let i = 0; i < 64; i++) passed += splitter.push(new Uint8Array(64 * 1024).fill(0x61))?.bytes.length ?? 0;
+  for (let i = 0; i < 64; i++)
+    passed += splitter.push(new Uint8Array(64 * 1024).fill(0x61))?.bytes.length ?? 0;
   expect(passed).toBe(4 << 20);
   expect(splitter.inEvent).toBe(true);
 });

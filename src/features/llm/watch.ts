@@ -2,7 +2,9 @@
  * One timer for all calls in flight: setting and clearing one for each chunk of each stream would cost more than the
  * relay itself. Timeouts are therefore kept to within a tick.
  */
-export type Watched = { tick(monotonicMs: number): void };
+import type { Failure } from "../../platform/failure.ts";
+
+export type Watched = { tick(monotonicMs: number): void; giveUp(failure: Failure): void };
 
 const tickMs = 100;
 
@@ -20,6 +22,10 @@ export class Watch {
     if (this.#watched.size > 0 || this.#timer === null) return;
     clearInterval(this.#timer);
     this.#timer = null;
+  }
+
+  giveUpAll(failure: Failure): void {
+    for (const watched of this.#watched) watched.giveUp(failure);
   }
 
   get size(): number {

@@ -1,0 +1,167 @@
+/**
+ * `specgate serve`: opens everything, answers, and on SIGTERM lets what is open finish before it closes in reverse order.
+ */
+import { createApp } from "../app.ts";
+import { locateDatabase, migrateDatabase, openForBoot } from "../db/locate.ts";
+import type { Addresses } from "../features/tokens/audiences.ts";
+import { systemClock } from "../platform/clock.ts";
+import type { Config } from "../platform/config.ts";
+import { type ConfigFlags, loadConfig } from "../platform/config-load.ts";
+import { bootId, openDataDir } from "../platform/data-dir.ts";
+import { findHolder, lockDataDir } from "../platform/data-dir-lock.ts";
+import { createEdge } from "../platform/edge.ts";
+import { Failure } from "../platform/failure.ts";
+import { createLog, type Log } from "../platform/log.ts";
+import { type Parts, wire } from "../wiring.ts";
+import { notePublicUrl } from "./public-url.ts";
+import { createReload } from "./reload.ts";
+import { type ExitCode, Misuse, type World } from "./world.ts";
+
+const drainMs = 30_000;
+/** A local command may hold the data dir for a moment; another gateway holds it for good. */
+const lockWaitMs = 10_000;
+
+export async function serve(world: World, flags: ConfigFlags): Promise<ExitCode> {
+  const startedAt = performance.now();
+  const source = { env: world.env, cwd: world.cwd, flags, terminal: world.isTerminal };
+  const loaded = loadConfig(source);
+  if (!loaded.ok) throw new Misuse(loaded.mistakes);
+  const log = createLog(loaded.config.log);
+  for (const warning of loaded.warnings) log.warn(warning);
+
+  const closing: (() => void | Promise<void>)[] = [];
+  const close = async () => {
+    for (const step of closing.reverse()) await step();
+  };
+  try {
+    const running = await open({ world, flags, config: loaded.config, log, closing });
+    log.info("ready", {
+      url: running.url,
+      version: world.version,
+      ms: Math.round(performance.now() - startedAt),
+    });
+    const code = await untilStopped(world, running, log);
+    await close();
+    return code;
+  } catch (error) {
+    await close().catch((reason: unknown) => log.error("closing failed too", { error: reason }));
+    throw error;
+  }
+}
+
+type Opening = {
+  world: World;
+  flags: ConfigFlags;
+  config: Config;
+  log: Log;
+  closing: (() => void | Promise<void>)[];
+};
+type Running = { url: string; parts: Parts; server: Bun.Server<unknown>; reload: () => void };
+
+async function open({ world, flags, config, log, closing }: Opening): Promise<Running> {
+  const dir = openDataDir(config.dataDir, { create: true });
+  const waitMs = findHolder(dir)?.command === "serve" ? 0 : lockWaitMs;
+  const lock = await lockDataDir(dir, { pid: world.host.pid, command: "serve", waitMs });
+  closing.push(() => lock.release());
+  const boot = { ...dir.nextEpoch(), instance: dir.instance, bootId: bootId(world.host.platform) };
+
+  const located = await locateDatabase(config, dir, world.host, log);
+  closing.push(() => located.stop());
+  for (const step of await migrateDatabase(located)) log.info("schema brought up", { step });
+  const database = await openForBoot(located, boot);
+  closing.push(() => database.close());
+
+  const reload = createReload(
+    config,
+    { env: world.env, cwd: world.cwd, flags, terminal: world.isTerminal },
+    log,
+  );
+  closing.push(() => reload.close());
+  const addresses = addressesOf(config);
+  const parts = await wire({
+    config,
+    gateway: reload.gateway,
+    dir,
+    database,
+    boot,
+    addresses,
+    clock: systemClock(),
+    log,
+    version: world.version,
+    residentBytes: world.residentBytes,
+    warnings: () => [...reload.warnings(), ...fetchWarnings(world, config)],
+  });
+  closing.push(() => parts.close());
+  const server = listen(parts, log, closing);
+  // For commands beside the gateway.
+  notePublicUrl(dir, addresses().publicUrl);
+  return { url: addresses().publicUrl, parts, server, reload: reload.now };
+}
+
+function listen(parts: Parts, log: Log, closing: Opening["closing"]): Bun.Server<unknown> {
+  const { config, gateway, addresses } = parts;
+  const app = createApp(parts);
+  const bodyBytesMax = (path: string): number => {
+    const { llm, mcp, control } = gateway().limits;
+    if (path.startsWith("/v1/")) return llm.bodyBytesMax;
+    return path === "/mcp" ? mcp.bodyBytesMax : control.bodyBytesMax;
+  };
+  const edge = createEdge(
+    {
+      allowedHosts: () => [new URL(addresses().publicUrl).host, ...config.allowedHosts],
+      allowedOrigins: () => [addresses().publicUrl, ...config.corsOrigins],
+      bodyBytesMax,
+      log,
+    },
+    app.answer,
+  );
+  const server = bind({
+    hostname: config.host,
+    port: config.port,
+    idleTimeout: 30,
+    maxRequestBodySize: Math.max(bodyBytesMax("/v1/"), bodyBytesMax("/mcp"), bodyBytesMax("/")) + 1,
+    development: false,
+    fetch: edge,
+  });
+  closing.push(() => server.stop(true));
+  return server;
+}
+
+function bind(options: Bun.Serve.Options<unknown> & { hostname: string; port: number }): Bun.Server<unknown> {
+  try {
+    return Bun.serve(options);
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code !== "EADDRINUSE") throw cause;
+    const place = `${options.hostname}:${options.port}`;
+    throw new Failure("conflict", "port_in_use", `${place} is already in use. Choose another with --port.`, {
+      cause,
+    });
+  }
+}
+
+async function untilStopped(world: World, { parts, reload }: Running, log: Log): Promise<ExitCode> {
+  const stopped = Promise.withResolvers<void>();
+  const forget = world.onSignal((signal) => (signal === "SIGHUP" ? reload() : stopped.resolve()));
+  const fenced = await Promise.race([stopped.promise.then(() => null), parts.fenced]);
+  if (fenced !== null) log.error("this gateway stops", { error: fenced.message });
+  else log.info("shutting down");
+  parts.health.drain();
+  await parts.completions.drain(drainMs);
+  forget();
+  return fenced === null ? 0 : 1;
+}
+
+function addressesOf(config: Config): () => Addresses {
+  const publicUrl = config.publicUrl ?? `http://127.0.0.1:${config.port}`;
+  const scheme = new URL(publicUrl).protocol;
+  const addresses = { publicUrl, aliases: config.allowedHosts.map((host) => `${scheme}//${host}`) };
+  return () => addresses;
+}
+
+function fetchWarnings(world: World, config: Config): string[] {
+  const { streamsMax } = config.gateway.limits.llm;
+  if (world.fetchesMax > streamsMax) return [];
+  return [
+    `${world.fetchesMax} provider connections are possible at once, fewer than limits.llm.streams_max (${streamsMax})`,
+  ];
+}

@@ -1,0 +1,47 @@
+/**
+ * argv and environment in, exit code out. The only reader of `process.*`.
+ */
+import { userInfo } from "node:os";
+
+/** Bun runs this many fetches at once and no more; it reads the number before any of our code runs. */
+const fetchesMax = 8_192;
+const fetchesVariable = "BUN_CONFIG_MAX_HTTP_REQUESTS";
+
+declare const SPECGATE_VERSION: string | undefined;
+
+const argv = process.argv.slice(2);
+const isServe =
+  argv[0] === undefined || argv[0] === "serve" || (argv[0].startsWith("--") && argv[0] !== "--help");
+if (isServe && process.env[fetchesVariable] === undefined) restartWithFetches();
+
+const { run } = await import("./cli/cli.ts");
+process.exitCode = await run(argv, {
+  env: process.env,
+  cwd: process.cwd(),
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  stdin: () => Bun.stdin.text(),
+  isTerminal: process.stderr.isTTY === true,
+  osUser: userInfo().username,
+  host: { pid: process.pid, uid: process.getuid?.() ?? 0, platform: process.platform, arch: process.arch },
+  version: typeof SPECGATE_VERSION === "string" ? SPECGATE_VERSION : "0.0.0-dev",
+  fetchesMax: Number(process.env[fetchesVariable] ?? 256),
+  residentBytes: () => process.memoryUsage.rss(),
+  onSignal(listener) {
+    const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+    for (const signal of signals) process.on(signal, listener);
+    return () => {
+      for (const signal of signals) process.off(signal, listener);
+    };
+  },
+});
+// Workers and idle sockets must not keep a finished command alive.
+process.exit();
+
+function restartWithFetches(): void {
+  const compiled = Bun.main.startsWith("/$bunfs/") || Bun.main.startsWith("B:\\~BUN");
+  const self = compiled ? [process.execPath] : [process.execPath, Bun.main];
+  const env = { ...process.env, [fetchesVariable]: String(fetchesMax) } as Record<string, string>;
+  // Absent on Windows, where the gateway runs with Bun's own number and says so on /readyz.
+  process.execve?.(process.execPath, [...self, ...argv], env);
+}
