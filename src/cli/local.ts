@@ -1,0 +1,125 @@
+/**
+ * What a local command works with: the database and the features it changes, as the operating system's user.
+ *
+ * Its changes are the gateway's own: same rules, same audit entries (`actor_kind: local`), same revocations. When no
+ * gateway runs here it seals its audit rows itself, so that none waits for a gateway that may never come.
+ */
+import { mkdirSync } from "node:fs";
+import type { Actor, RecordAudit } from "../db/audit-entry.ts";
+import type { Database } from "../db/database.ts";
+import { pendingMigrations } from "../db/migrate.ts";
+import { createRecord } from "../features/audit/audit.ts";
+import { type Heads, openHeads } from "../features/audit/heads.ts";
+import { createSealKey, openSealKey } from "../features/audit/seal-key.ts";
+import { createSealer } from "../features/audit/sealer.ts";
+import { findEpoch, insertKey } from "../features/audit/store.ts";
+import { createPasswords } from "../features/identity/passwords.ts";
+import { Users } from "../features/identity/users.ts";
+import { Projects } from "../features/projects/projects.ts";
+import { createAccessTokens } from "../features/tokens/access-token.ts";
+import { createAttempts } from "../features/tokens/attempts.ts";
+import { Clients } from "../features/tokens/clients.ts";
+import { Keys } from "../features/tokens/keys.ts";
+import { createRevocations } from "../features/tokens/revocations.ts";
+import { registerSecrets, signingSecrets } from "../features/tokens/secrets.ts";
+import { Tokens } from "../features/tokens/tokens.ts";
+import { systemClock } from "../platform/clock.ts";
+import type { Config } from "../platform/config.ts";
+import { signingSecretsOf } from "../platform/config-signing.ts";
+import { secretText } from "../platform/data-dir.ts";
+import { Failure } from "../platform/failure.ts";
+import { silentLog } from "../platform/log.ts";
+import { configOf } from "./config.ts";
+import { type LocalDatabase, openLocalDatabase } from "./local-database.ts";
+import { publicUrlOf } from "./public-url.ts";
+import type { World } from "./world.ts";
+
+export type LocalFlags = { dataDir?: string };
+
+export type Local = {
+  readonly actor: Actor;
+  readonly database: Database;
+  readonly users: Users;
+  readonly projects: Projects;
+  readonly clients: Clients;
+  readonly keys: Keys;
+  /** Throws `unknown_signing_secret` when the gateway would refuse what is signed here. */
+  tokens(): Promise<Tokens>;
+  /** The audit log's heads kept on this machine. */
+  readonly heads: Heads;
+};
+
+/** Opens, works, and closes whatever happened. */
+export async function withLocal<T>(
+  world: World,
+  flags: LocalFlags,
+  work: (local: Local) => Promise<T>,
+): Promise<T> {
+  const config = configOf(world, flags);
+  const opened = await openLocalDatabase(world, config, "local command");
+  try {
+    await requireSchema(opened.database);
+    const epoch = await findEpoch(opened.database.db);
+    const heads = openHeads(opened.place.dir.file("audit/heads.jsonl"));
+    const seal = sealing(opened, epoch, heads);
+    await seal();
+    try {
+      return await work(furnish(world, config, opened, { record: createRecord(epoch), heads }));
+    } finally {
+      await seal();
+    }
+  } finally {
+    await opened.close();
+  }
+}
+
+async function requireSchema(database: Database): Promise<void> {
+  if ((await pendingMigrations(database.sql)).length === 0) return;
+  throw new Failure(
+    "conflict",
+    "schema_old",
+    "The database's schema is older than this binary: run `specgate migrate`, or start the gateway.",
+  );
+}
+
+function furnish(
+  world: World,
+  config: Config,
+  { database, place }: LocalDatabase,
+  books: { record: RecordAudit; heads: Heads },
+): Local {
+  const revocations = createRevocations(database);
+  const needs = { database, record: books.record, revocations, clock: systemClock() };
+  return {
+    actor: { id: world.osUser, kind: "local", clientId: null, ip: null, userAgent: null, requestId: null },
+    database,
+    users: new Users({ ...needs, passwords: createPasswords() }),
+    projects: new Projects(needs),
+    clients: new Clients(needs),
+    keys: new Keys(needs),
+    async tokens() {
+      const secrets = signingSecrets(signingSecretsOf(config, place.dir));
+      await registerSecrets(
+        database,
+        secrets.map(({ kid }) => kid),
+      );
+      const publicUrl = publicUrlOf(config, place.dir);
+      const accessTokens = createAccessTokens({ secrets, clock: needs.clock, publicUrl: () => publicUrl });
+      const addresses = () => ({ publicUrl, aliases: [] });
+      return new Tokens({ ...needs, accessTokens, attempts: createAttempts(), addresses });
+    },
+    heads: books.heads,
+  };
+}
+
+/** Beside a running gateway there is nothing to do: it seals within a second. */
+function sealing({ database, place }: LocalDatabase, epoch: number, heads: Heads): () => Promise<void> {
+  const { dir, shared } = place;
+  if (shared) return async () => undefined;
+  const key = openSealKey(secretText(dir, "audit-key.pem", () => createSealKey().reveal()));
+  mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
+  return async () => {
+    await insertKey(database.db, key);
+    await createSealer({ database, epoch, key, heads, log: silentLog }).seal();
+  };
+}

@@ -1,0 +1,41 @@
+/**
+ * What a command may touch: handed in by main.ts, so that a test can be the terminal. Data goes to `stdout`, words to
+ * `stderr`, and the exit code says ok, failed or misused.
+ */
+import type { Host } from "../platform/host.ts";
+
+export type World = {
+  readonly env: Record<string, string | undefined>;
+  readonly cwd: string;
+  stdout(text: string): void;
+  stderr(text: string): void;
+  /** All of standard input, as text. */
+  stdin(): Promise<string>;
+  /** Whether a person sees `stderr` as it is written. */
+  readonly isTerminal: boolean;
+  readonly osUser: string;
+  readonly host: Host;
+  readonly version: string;
+  /** How many outgoing requests this process may have under way. */
+  readonly fetchesMax: number;
+  residentBytes(): number;
+  /** Hears SIGTERM, SIGINT and SIGHUP until the function it returns is called. */
+  onSignal(listener: (signal: string) => void): () => void;
+};
+
+/** 0 ok, 1 failed, 2 misused. */
+export type ExitCode = 0 | 1 | 2;
+
+/** Ends a command whose words are already said. */
+export class Ended extends Error {
+  constructor(readonly code: ExitCode) {
+    super(`ended with ${code}`);
+  }
+}
+
+/** The command was given wrongly: exit 2, one line for each mistake. */
+export class Misuse extends Error {
+  constructor(readonly mistakes: readonly string[]) {
+    super(mistakes.join("\n"));
+  }
+}
