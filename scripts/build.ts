@@ -19,7 +19,7 @@ const entrypoints = ["src/main.ts", "src/platform/journal/sync.ts", "src/feature
 export async function build(options: { fast?: boolean; bytecode?: boolean } = {}): Promise<void> {
   await packPostgres({ fast: options.fast === true });
   const inputs = inputsDigest();
-  const scratch = `${binary}.${process.pid}`;
+  const scratch = `${root}/dist/build-${process.pid}`;
   try {
     await Bun.build({
       entrypoints: entrypoints.map((path) => `${root}/${path}`),
@@ -27,18 +27,16 @@ export async function build(options: { fast?: boolean; bytecode?: boolean } = {}
       format: "esm",
       bytecode: options.bytecode !== false,
       minify: { syntax: true, identifiers: true, whitespace: false },
-      sourcemap: "inline",
+      // Every kind is embedded, so that stack traces name the sources; the files written beside it are not kept.
+      sourcemap: "linked",
       naming: { entry: "[name].[ext]" },
-      define: {
-        SPECGATE_VERSION: JSON.stringify(manifest.version),
-        SPECGATE_COMMIT: JSON.stringify(commit()),
-      },
-      compile: { outfile: scratch, autoloadDotenv: false, autoloadBunfig: false },
+      define: { SPECGATE_VERSION: JSON.stringify(version()) },
+      compile: { outfile: `${scratch}/specgate`, autoloadDotenv: false, autoloadBunfig: false },
     });
     // Renamed into place: a running gateway keeps the file it was started from.
-    renameSync(scratch, binary);
+    renameSync(`${scratch}/specgate`, binary);
   } finally {
-    rmSync(scratch, { force: true });
+    rmSync(scratch, { recursive: true, force: true });
   }
   await Bun.write(inputsStamp, inputs);
 }
@@ -68,19 +66,18 @@ function inputsDigest(): string {
   return hash.digest("hex");
 }
 
-/** Short, with a `+` when the sources differ from it; empty outside a checkout. */
-function commit(): string {
-  const git = (...words: string[]): string => {
-    try {
-      return Bun.spawnSync(["git", "-C", root, ...words], { stderr: "ignore" })
-        .stdout.toString()
-        .trim();
-    } catch {
-      return "";
-    }
-  };
-  const name = git("rev-parse", "--short=12", "HEAD");
-  return name && git("status", "--porcelain", "--", "src", "drizzle", "bun.lock") ? `${name}+` : name;
+/** `0.1.0+4d9619b`: the commit, where there is a checkout, and whether the sources differ from it. */
+function version(): string {
+  const git = (...words: string[]): string =>
+    Bun.which("git") === null
+      ? ""
+      : Bun.spawnSync(["git", "-C", root, ...words], { stderr: "ignore" })
+          .stdout.toString()
+          .trim();
+  const commit = git("rev-parse", "--short=7", "HEAD");
+  if (commit === "") return manifest.version;
+  const changed = git("status", "--porcelain", "--", "src", "drizzle", "bun.lock") !== "";
+  return `${manifest.version}+${commit}${changed ? ".changed" : ""}`;
 }
 
 if (import.meta.main) {

@@ -2,7 +2,15 @@
  * Drives the compiled binary as its users do, from an empty directory: `bun run smoke [--crash] [--outage | --minute]`.
  * Each check prints a line and counts as a test; the last line adds them up.
  */
-import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startProvider } from "../src/testing/provider.ts";
@@ -67,7 +75,7 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
 
 /** Root hands PostgreSQL to another user; everyone else runs it as oneself. Both have to work. */
 async function asOrdinaryUser(check: Check, dir: string): Promise<void> {
-  const uid = 61_234;
+  const uid = ordinaryUid();
   const home = join(dir, "ordinary");
   const program = join(dir, "specgate");
   layHostileDirectory(home);
@@ -85,6 +93,14 @@ async function asOrdinaryUser(check: Check, dir: string): Promise<void> {
     expect((await gateway.stop()) === 0, "it did not exit with 0");
   });
   await gateway?.stop("SIGKILL");
+}
+
+/** An account with a name, which initdb asks for. */
+function ordinaryUid(): number {
+  const accounts = readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .map((line) => Number(line.split(":")[2]));
+  return accounts.find((uid) => uid > 0 && uid < 65_534) ?? 65_534;
 }
 
 if (import.meta.main) {

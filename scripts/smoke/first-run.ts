@@ -78,7 +78,7 @@ export async function provided(
   provider: Provider,
   surroundings: Surroundings,
 ): Promise<void> {
-  provider.script("priced", reply({ content: "Grüße aus dem Gateway, in sieben Wörtern ✓" }));
+  provider.script("priced", reply({ content: "Grüße aus dem Gateway, in acht Wörtern ✓" }));
   await check("a stream's bytes are the provider's own", async () => {
     const { body } = await caller.chat("openai/priced", withUsage);
     const sent = provider.received.at(-1)?.sentBody ?? new Uint8Array();
@@ -113,7 +113,7 @@ export async function provided(
     const shown = rows.map(({ usage, cost_usd }) => [usage.input, usage.output, cost_usd]);
     expectEqual(
       shown,
-      Array.from({ length: 3 }, () => [11, 7, cost]),
+      Array.from({ length: 3 }, () => [11, 8, cost]),
       "input, output and cost of each",
     );
   });
@@ -121,15 +121,15 @@ export async function provided(
     const text = await output(["usage", "--by", "model", "--json"], surroundings);
     const { data } = JSON.parse(text) as { data: { model: string; requests: number; cost_usd: string }[] };
     const row = data.find(({ model }) => model === "priced");
-    expectEqual([row?.requests, row?.cost_usd], [3, "0.000075"], "requests and cost");
+    expectEqual([row?.requests, row?.cost_usd], [3, "0.000081"], "requests and cost");
   });
 }
 
 const withUsage = { stream: true, stream_options: { include_usage: true } };
 const user = hello as [{ role: "user"; content: string }];
 
-/** 11 tokens in, 7 out. */
-const cost = "0.000025";
+/** 11 tokens in, 8 out. */
+const cost = "0.000027";
 export const priceList = 'prices:\n  "openai/priced": { input: 1.0, output: 2.0 }\n';
 
 const settled = (caller: Caller) => async (): Promise<Row[]> =>

@@ -6,7 +6,7 @@ import { type Check, eventually, expect, expectEqual } from "./checks.ts";
 
 export async function outage(check: Check, gateway: Gateway, client: Client, seconds: number): Promise<void> {
   const caller = await Caller.open(gateway, client);
-  const earlier = (await caller.rows()).length;
+  const earlier = (await settledRows(caller)).length;
   const tree = descendants(gateway.pid);
   let answered = 0;
 
@@ -47,18 +47,15 @@ async function keepAsking(caller: Caller, seconds: number): Promise<number> {
 }
 
 async function arrived(caller: Caller, wanted: number, withinMs: number): Promise<string> {
-  const ask = async (): Promise<Row[]> => {
-    try {
-      return await caller.rows();
-    } catch {
-      return [];
-    }
-  };
+  const ask = (): Promise<Row[]> => settledRows(caller).catch(() => []);
   const rows = await eventually(ask, (found) => found.length >= wanted, withinMs);
-  expectEqual(rows.length, wanted, "rows");
+  expectEqual(rows.length, wanted, "settled rows");
   expectEqual(new Set(rows.map(({ id }) => id)).size, wanted, "different rows");
   return `${wanted} rows`;
 }
+
+const settledRows = async (caller: Caller): Promise<Row[]> =>
+  (await caller.rows()).filter(({ model, state }) => model === "priced" && state === "settled");
 
 /** Every process below `pid`: of a gateway, those are its PostgreSQL. */
 function descendants(pid: number): number[] {

@@ -108,7 +108,7 @@ function forged(token: string, secret: string, claims: object): string {
 
 export async function drains(check: Check, caller: Caller): Promise<void> {
   await check("SIGTERM lets a running stream finish, then exits 0", async () => {
-    const heard = caller.chat("paced-20");
+    const heard = caller.chat("openai/paced-20");
     await Bun.sleep(300);
     const ended = caller.gateway.stop();
     const { whole, body } = await heard;
