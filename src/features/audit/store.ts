@@ -172,12 +172,13 @@ export async function listRows(
   asked: { epoch: number; after: { xid: string; id: string }; rowsMax: number },
 ): Promise<StoredRow[]> {
   const { after } = asked;
+  // Named with its table: the bare names are the texts above, and 999 stands behind 1000 among texts.
   const found = await db.execute(sql`
     select id::text as id, xid::text as xid, json_build_array(${columns})::text as columns, row_hash as hash,
       extract(epoch from clock_timestamp() - at)::float8 as "ageSeconds"
     from audit
     where epoch = ${asked.epoch} and (xid, id) > (${after.xid}::xid8, ${after.id}::bigint)
-    order by xid, id limit ${asked.rowsMax}`);
+    order by audit.xid, audit.id limit ${asked.rowsMax}`);
   return (found as unknown as (Omit<StoredRow, "columns"> & { columns: string })[]).map((row) => ({
     ...row,
     columns: JSON.parse(row.columns) as (string | null)[],

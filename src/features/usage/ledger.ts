@@ -3,6 +3,7 @@
  *
  * With SPECGATE_JOURNAL=database there is no journal: Postgres itself is what a call waits for.
  */
+import { mkdirSync } from "node:fs";
 import type { Database } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { DataDir } from "../../platform/data-dir.ts";
@@ -48,6 +49,7 @@ export function openLedger(needs: LedgerNeeds): Promise<Ledger> {
 async function openDiskLedger({ dir, database, boot, clock, log }: LedgerNeeds): Promise<Ledger> {
   const { instance, epoch, bootId } = boot;
   const journalDir = dir.file("journal");
+  mkdirSync(journalDir, { recursive: true, mode: 0o700 });
   const recovered = await recoverJournal(journalDir, instance);
   for (const damage of recovered.corrupt)
     log.error("the journal is damaged; what is sound was kept", { ...damage });
