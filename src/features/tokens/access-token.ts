@@ -16,16 +16,17 @@ const skewSeconds = 30;
 /** The longest token this gateway signs is well under this; nothing longer is looked at. */
 export const tokenCharsMax = 4_096;
 
+const visible = z.string().regex(/^[\x20-\x7e]+$/);
 const claimsForm = z.object({
   iss: z.string(),
-  sub: z.string(),
+  sub: visible,
   aud: z.union([z.string().transform((one) => [one]), z.array(z.string())]),
-  client_id: z.string(),
+  client_id: visible,
   scope: z.string(),
   role: z.literal("runner"),
   project_id: z.string().optional(),
   session_id: z.string().optional(),
-  jti: z.string().min(1),
+  jti: visible,
   iat: z.int().positive(),
   nbf: z.int().positive(),
   exp: z.int().positive(),

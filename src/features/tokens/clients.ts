@@ -140,7 +140,11 @@ function ownerOf(kind: ClientKind, projectId: string | null): Owner {
 function parseName(text: string): string {
   const parsed = clientNameForm.safeParse(text);
   if (parsed.success) return parsed.data;
-  throw new Failure("unprocessable", "invalid_name", "A client's name has 1 to 200 characters.");
+  throw new Failure(
+    "unprocessable",
+    "invalid_name",
+    "A client's name has 1 to 200 characters, none of them control characters.",
+  );
 }
 
 function parseRedirectUris(kind: ClientKind, uris: readonly string[]): string[] {

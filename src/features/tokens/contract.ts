@@ -4,7 +4,13 @@
 import { z } from "zod";
 import type { ClientKind } from "../../platform/scopes.ts";
 
-export const clientNameForm = z.string().trim().min(1).max(200);
+export const clientNameForm = z
+  .string()
+  .trim()
+  .min(1)
+  .max(200)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
+  .regex(/^[^\u0000-\u001f\u007f]*$/);
 export const expiresDaysForm = z.number().int().min(1).max(365);
 
 export type CreatedClient = {

@@ -48,6 +48,13 @@ export function parseForm(text: string): OAuthForm {
 
 /** The client's id and secret, by `client_secret_basic` or `client_secret_post`. */
 export function clientProof(authorization: string | null, form: OAuthForm): ClientProof {
+  const proof = readProof(authorization, form);
+  // RFC 6749 appendix A.1: visible ASCII. Anything else names nobody, and some of it no database can even look up.
+  if (!/^[\x20-\x7e]+$/.test(proof.id)) throw invalidClient();
+  return proof;
+}
+
+function readProof(authorization: string | null, form: OAuthForm): ClientProof {
   const id = form.get("client_id");
   const secret = form.get("client_secret");
   if (authorization === null) {
