@@ -24,6 +24,8 @@ export type ConnectOptions = {
   connectionsMax: number;
   /** Null: the server sets no limit, because a pooler stands before it or the work is long. */
   statementTimeoutMs: number | null;
+  /** Called as soon as a connection is gone. */
+  onclose?: () => void;
 };
 
 /** Opens nothing yet: connections are made as statements need them, and made again when they were lost. */
@@ -32,6 +34,8 @@ export function connect(endpoint: Endpoint, options: ConnectOptions): Sql {
     max: options.connectionsMax,
     prepare: options.prepare,
     connect_timeout: 5,
+    max_lifetime: null,
+    onclose: options.onclose ?? (() => {}),
     // Constant and short: a database that is back is found within a fifth of a second.
     backoff: () => 0.1 + Math.random() * 0.1,
     onnotice: () => {},

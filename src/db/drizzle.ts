@@ -10,7 +10,7 @@ import {
   type ExtractTablesWithRelations,
   extractTablesRelationalConfig,
 } from "drizzle-orm";
-import { PgDialect, type PreparedQueryConfig } from "drizzle-orm/pg-core";
+import { PgDialect } from "drizzle-orm/pg-core";
 import { PostgresJsDatabase, PostgresJsSession } from "drizzle-orm/postgres-js";
 import type postgres from "postgres";
 import type { Db, Schema, Sql } from "./database.ts";

@@ -24,11 +24,13 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
   const settings: ConnectOptions = {
     applicationName: options.applicationName,
     prepare: options.prepare,
-    connectionsMax: options.connectionsMax ?? 10,
+    connectionsMax: 1,
     statementTimeoutMs: await serverLimit(options),
   };
-  const pool = openPool(() => connect(options.endpoint, settings));
-  const direct = connect(options.direct ?? options.endpoint, { ...settings, connectionsMax: 2 });
+  const pool = openPool((onclose) => connect(options.endpoint, { ...settings, onclose }), {
+    connectionsMax: options.connectionsMax ?? 10,
+  });
+  const direct = connect(options.direct ?? options.endpoint, settings);
   const db = drizzleOver(pool.sql, options.prepare);
   return {
     db,

@@ -1,137 +1,121 @@
 /**
- * A pool whose statements all end: answered, or refused as `unavailable` within six seconds.
+ * A pool that looks like postgres.js and whose statements all end: answered, or refused as `unavailable`.
  *
- * The server limits a statement to five seconds by itself; the limit here is for a server that is frozen, absent or
- * behind a network that swallows packets. When nothing at all was answered for that long, the pool's connections are
- * dropped and made anew, because TCP alone would take a quarter of an hour to notice. A statement whose answer was
- * lost may have been committed: nothing is repeated here.
+ * The server limits a statement to five seconds by itself; the six seconds here are for a server that is frozen, absent
+ * or behind a network that swallows packets. A statement whose answer was lost may have been committed: nothing is
+ * repeated here. Once a transaction's connection is gone, nothing of it is sent any more.
  */
-import { Failure } from "../platform/failure.ts";
 import type { Sql } from "./database.ts";
-import { mapUnavailable, unavailable } from "./unavailable.ts";
+import { type Line, Lines, type OpenClient, type Pending } from "./lines.ts";
+import { codeOf, unavailable } from "./unavailable.ts";
 
 export const statementTimeoutMs = 5_000;
 export const answerTimeoutMs = 6_000;
 
 export type Pool = {
-  /** postgres.js, guarded: statements made from it keep the promise above. */
+  /** Statements, helpers, `unsafe` and `begin` (without savepoints); LISTEN needs a connection of its own. */
   readonly sql: Sql;
   transaction<T>(work: Work<T>): Promise<T>;
   close(): Promise<void>;
 };
 
-export function openPool(open: () => Sql): Pool {
-  let current = open();
-  let answeredAt = performance.now();
-  const watch: Watch = {
-    answered() {
-      answeredAt = performance.now();
-    },
-    silent() {
-      if (performance.now() - answeredAt < answerTimeoutMs - 100) return;
-      const dropped = current;
-      current = open();
-      answeredAt = performance.now();
-      void dropped.end({ timeout: 0 });
-    },
+export type Work<T> = (tx: Sql) => Promise<T>;
+
+export function openPool(
+  open: OpenClient,
+  options: { connectionsMax: number; answerTimeoutMs?: number | null },
+): Pool {
+  const limit = options.answerTimeoutMs === undefined ? answerTimeoutMs : options.answerTimeoutMs;
+  // Makes statements, fragments and helpers; never connects.
+  const maker = open(() => {});
+  const opened: OpenClient = (onclose) => shareArrayTypes(open(onclose), maker);
+  const lines = new Lines(opened, options.connectionsMax, limit);
+  const sendAnywhere = (statement: Pending): void => {
+    const deadline = lines.deadline();
+    lines.acquire(deadline).then(
+      (line) => lines.send(line, statement, deadline, () => lines.release(line)),
+      (error) => statement.reject(error),
+    );
   };
+  const begin = <T>(mode: string, work: Work<T>) => runTransaction(lines, maker, mode, work);
   return {
-    sql: guard(() => current, watch),
-    transaction: (work) => runTransaction(current, "", work, watch),
-    close: () => current.end({ timeout: 5 }),
+    sql: facade(maker, sendAnywhere, begin),
+    transaction: (work) => begin("", work),
+    close: () => lines.close(),
   };
 }
 
-type Work<T> = (tx: Sql) => Promise<T>;
-type Watch = { answered(): void; silent(): void };
+type Begin = <T>(mode: string, work: Work<T>) => Promise<T>;
 
-/** The same client to look at; every statement it makes is watched. */
-function guard(client: () => Sql, watch: Watch): Sql {
-  // The target must be callable for `apply` to be reached; everything else comes from the client of the moment.
+/** postgres.js to look at; what it makes goes out through `send`. */
+function facade(maker: Sql, send: (statement: Pending) => void, begin: Begin): Sql {
+  const redirect = <T>(made: T): T => {
+    if (made instanceof Promise && "handler" in made)
+      (made as unknown as Pending).handler = () => send(made as never);
+    return made;
+  };
+  const own: Record<string, unknown> = {
+    unsafe: (...parts: Parameters<Sql["unsafe"]>) => redirect(maker.unsafe(...parts)),
+    begin: <T>(...parts: [Work<T>] | [string, Work<T>]) =>
+      parts.length === 1 ? begin("", parts[0]) : begin(parts[0], parts[1]),
+    json: maker.json,
+    array: maker.array,
+    typed: maker.typed,
+    types: maker.types,
+    options: maker.options,
+    PostgresError: maker.PostgresError,
+  };
   return new Proxy((() => {}) as unknown as Sql, {
-    apply: (_target, _self, parts) => watchStatement(Reflect.apply(client(), undefined, parts), watch),
-    get(_target, name) {
-      const value: unknown = Reflect.get(client(), name);
-      if (name === "unsafe" && typeof value === "function")
-        return (...parts: unknown[]) => watchStatement(Reflect.apply(value, client(), parts), watch);
-      if (name === "begin")
-        return (...parts: [string, Work<unknown>] | [Work<unknown>]) =>
-          parts.length === 1
-            ? runTransaction(client(), "", parts[0], watch)
-            : runTransaction(client(), parts[0], parts[1], watch);
-      return value;
+    apply: (_target, _self, parts) => redirect(Reflect.apply(maker, undefined, parts)),
+    get: (_target, name) => {
+      if (typeof name === "symbol" || name === "then") return undefined;
+      if (name in own) return own[name];
+      throw new Error(`a pool has no \`${name}\`: it needs a connection of its own`);
     },
   });
 }
 
-/** What postgres.js's pending statement is made of, as far as it is needed to watch it. */
-type Pending = {
-  handler(sent: unknown): void;
-  resolve(answer: unknown): void;
-  reject(error: unknown): void;
-  cursorFn?: unknown;
-};
-
-/** A statement runs when it is first awaited, so its time begins in `handler` and a fragment's never does. */
-function watchStatement<T>(made: T, watch: Watch): T {
-  if (!isPending(made)) return made;
-  const { handler, resolve, reject } = made;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  made.handler = (sent) => {
-    if (made.cursorFn === undefined) {
-      timer = setTimeout(() => {
-        reject(unavailable());
-        watch.silent();
-      }, answerTimeoutMs);
-    }
-    handler(sent);
-  };
-  made.resolve = (answer) => {
-    clearTimeout(timer);
-    watch.answered();
-    resolve(answer);
-  };
-  made.reject = (error) => {
-    clearTimeout(timer);
-    reject(mapUnavailable(error));
-  };
-  return made;
+/** `sql.array` looks up array types that a connection learned when it opened. */
+function shareArrayTypes(client: Sql, maker: Sql): Sql {
+  type Learned = { shared: { typeArrayMap: unknown } };
+  const of = ({ options }: Sql) => (options as unknown as Learned).shared;
+  of(client).typeArrayMap = of(maker).typeArrayMap;
+  return client;
 }
 
-const isPending = (made: unknown): made is Pending =>
-  made instanceof Promise && "handler" in made && "resolve" in made && "reject" in made;
-
-async function runTransaction<T>(client: Sql, mode: string, work: Work<T>, watch: Watch): Promise<T> {
-  const limit = Promise.withResolvers<never>();
-  let late = false;
-  const startLimit = () =>
-    setTimeout(() => {
-      late = true;
-      limit.reject(unavailable());
-      watch.silent();
-    }, answerTimeoutMs);
-  let timer = startLimit();
-  const begun = client.begin(mode, async (tx) => {
-    clearTimeout(timer);
-    // The caller has left: nobody would learn of what is done now.
-    if (late) throw unavailable();
-    try {
-      return await work(guard(() => tx as unknown as Sql, watch));
-    } catch (error) {
-      // Without a server there is no rollback to wait for: losing the connection is one.
-      if (error instanceof Failure && error.kind === "unavailable") limit.reject(error);
-      throw error;
-    } finally {
-      timer = startLimit();
-    }
-  });
+async function runTransaction<T>(lines: Lines, maker: Sql, mode: string, work: Work<T>): Promise<T> {
+  const line = await lines.acquire(lines.deadline());
+  let over = false;
+  const send = (statement: Pending): void => {
+    if (line.lost) statement.reject(unavailable());
+    else if (over) statement.reject(new Error("the transaction this statement belongs to is over"));
+    else lines.send(line, statement, lines.deadline(), () => {});
+  };
+  const tx = facade(maker, send, () => Promise.reject(new Error("a transaction is already open")));
   try {
-    return (await Promise.race([begun, limit.promise])) as T;
+    await tx.unsafe(`begin ${mode}`);
+    const result = await work(tx);
+    const { command } = await tx.unsafe("commit");
+    // A statement failed, its error was swallowed, and the server rolled back instead.
+    if (command !== "COMMIT")
+      throw new Error("the transaction was rolled back, because a statement in it failed");
+    return result;
   } catch (error) {
-    throw mapUnavailable(error);
+    await rollBack(lines, line, tx);
+    throw error;
   } finally {
-    clearTimeout(timer);
-    begun.catch(() => {});
-    limit.promise.catch(() => {});
+    over = true;
+    lines.release(line);
+  }
+}
+
+/** Without a connection there is nothing to roll back: losing it did. */
+async function rollBack(lines: Lines, line: Line, tx: Sql): Promise<void> {
+  if (line.lost) return;
+  try {
+    await tx.unsafe("rollback");
+  } catch (error) {
+    // Outside a transaction the server only warns; any error means that this connection's state is not known.
+    if (codeOf(error) !== null) lines.drop(line);
   }
 }

@@ -30,9 +30,13 @@ const unable = new Set(["53300", "53100", "53200", "25006", "57014", "55P03", "2
 
 export function mapUnavailable(error: unknown): unknown {
   const code = codeOf(error);
-  if (code === null) return error;
-  const gone = lost.has(code) || unable.has(code) || code.startsWith("08") || code.startsWith("57P");
-  return gone ? unavailable(error) : error;
+  return isLost(error) || (code !== null && unable.has(code)) ? unavailable(error) : error;
+}
+
+/** True when the connection is gone with the statement: 08 is "connection exception", 57P "the server is going down". */
+export function isLost(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== null && (lost.has(code) || code.startsWith("08") || code.startsWith("57P"));
 }
 
 export const unavailable = (cause?: unknown): Failure =>
