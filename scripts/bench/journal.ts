@@ -2,7 +2,7 @@
  * What the journal costs: closed loops of callers that write a START, wait, write an END, wait.
  *
  *   bun scripts/bench/journal.ts [seconds] [dir]
- *   bun build --compile scripts/bench/journal.ts src/platform/journal/sync.ts --outfile /tmp/bench && /tmp/bench
+ *   bun build --compile --entry-naming "[name].[ext]" scripts/bench/journal.ts src/platform/journal/sync.ts --outfile /tmp/bench
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -13,10 +13,6 @@ import { silentLog } from "../../src/platform/log.ts";
 const seconds = Number(process.argv[2] ?? 3);
 const root = process.argv[3] ?? "/tmp";
 mkdirSync(root, { recursive: true });
-const syncWorker = new URL(
-  Bun.isStandaloneExecutable ? "./src/platform/journal/sync.ts" : "../../src/platform/journal/sync.ts",
-  import.meta.url,
-);
 const startJson = JSON.stringify({ t: "start", req: `req_${"0".repeat(32)}`, tags: "x".repeat(420) });
 const endJson = JSON.stringify({ t: "end", req: `req_${"0".repeat(32)}`, usage: "x".repeat(240) });
 
@@ -28,7 +24,7 @@ console.table(rows);
 async function measure(callers: number, pacedPerSecond: number) {
   const dir = mkdtempSync(join(root, "journal-bench-"));
   const instance = crypto.randomUUID();
-  const journal = await openJournal({ dir, instance, epoch: 1, bootId: "bench", log: silentLog, syncWorker });
+  const journal = await openJournal({ dir, instance, epoch: 1, bootId: "bench", log: silentLog });
   const waits: number[] = [];
   let records = 0;
   let refused = 0;

@@ -15,7 +15,7 @@ import { noRoom, unavailable } from "./refusals.ts";
 import type { KeepDrained } from "./retention.ts";
 import { OpenKeys, type Sizes } from "./room.ts";
 import { listSegments, readHead } from "./segment.ts";
-import { Shelf, threadAt } from "./threads.ts";
+import { Shelf, SyncThread, threadAt } from "./threads.ts";
 import { type Faults, type Ticket, Writer } from "./writer.ts";
 
 export type { Reading, Ticket };
@@ -56,13 +56,15 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
   const leftovers = findLeftovers(dir, epoch, segmentBytes);
   const thread = threadAt(options.syncWorker);
   const shelf = new Shelf(thread, { dir, epoch, segmentBytes, leftovers, keepDrained, log });
+  // Started now: both threads take their time to come up.
+  const sync = new SyncThread(thread);
   try {
     await shelf.first;
+    return new Journal(options, segmentBytes, shelf, sync);
   } catch (error) {
-    await shelf.close();
+    await Promise.all([shelf.close(), sync.stop()]);
     throw error;
   }
-  return new Journal(options, segmentBytes, shelf, thread);
 }
 
 /** Segments of earlier boots that were never begun; half-made ones are removed. */
@@ -87,14 +89,14 @@ export class Journal {
   readonly #writer: Writer;
   #closed: Promise<void> | undefined;
 
-  constructor(options: JournalOptions, segmentBytes: number, shelf: Shelf, thread: string | URL) {
+  constructor(options: JournalOptions, segmentBytes: number, shelf: Shelf, sync: SyncThread) {
     this.#shelf = shelf;
     const { dir, instance, epoch, bootId, log, faults = {} } = options;
     const onDown = () => {
       for (const listener of this.#listeners) listener();
     };
     const writing = { dir, instance, epoch, bootId, segmentBytes, log, faults, onDown };
-    this.#writer = new Writer(writing, this.#open, shelf, thread);
+    this.#writer = new Writer(writing, this.#open, shelf, sync);
   }
 
   /**

@@ -44,10 +44,13 @@ type FoundSegment = {
 };
 type FoundEpoch = {
   epoch: number;
+  /** Up to here it was drained, as far as the names of drained segments tell. */
+  drainedTo: number | undefined;
   bootId: string;
   segments: FoundSegment[];
   chronicle: Chronicle;
   durable: number;
+  damage: Damage[];
 };
 
 export async function recoverJournal(dir: string, instance: string): Promise<Recovered> {
@@ -63,9 +66,9 @@ export async function recoverJournal(dir: string, instance: string): Promise<Rec
     addSegment(found, dir, name, head, seedOf(instance, name.epoch, name.n), reader);
   }
   const found = [...epochs.values()];
-  const corrupt = found.flatMap(findDamage);
-  for (const file of new Set(corrupt.filter((one) => one.kind === "hole").map((one) => one.file)))
-    copyAside(join(dir, file));
+  for (const epoch of found) epoch.damage = findDamage(epoch);
+  const corrupt = found.flatMap((epoch) => epoch.damage);
+  for (const file of new Set(corrupt.filter(isHole).map((one) => one.file))) copyAside(join(dir, file));
   return {
     open: findOpen(found),
     epochs: [...epochs.keys()],
@@ -84,11 +87,15 @@ export async function recoverJournal(dir: string, instance: string): Promise<Rec
 
 const newEpoch = (epoch: number): FoundEpoch => ({
   epoch,
+  drainedTo: undefined,
   bootId: "",
   segments: [],
   chronicle: new Chronicle(),
   durable: 0,
+  damage: [],
 });
+
+const isHole = (damage: Damage): boolean => damage.kind === "hole";
 
 function addSegment(
   epoch: FoundEpoch,
@@ -99,6 +106,7 @@ function addSegment(
   reader: SegmentReader,
 ): void {
   const path = join(dir, name.file);
+  epoch.drainedTo = name.drainedTo ?? epoch.drainedTo;
   if (name.drainedTo !== undefined && head !== "damaged") {
     const lastLsn = name.drainedTo;
     epoch.chronicle.add({ path, seed, at: segmentHeadBytes, firstLsn: head.first_lsn, lastLsn });
@@ -112,14 +120,15 @@ function addSegment(
   epoch.segments.push({ name, head, runs: scan.runs, litterAt: scan.litterAt });
 }
 
-function findDamage({ segments, durable }: FoundEpoch): Damage[] {
+function findDamage(epoch: FoundEpoch): Damage[] {
+  const { segments, durable } = epoch;
   const found: Damage[] = [];
   for (const { name, head, runs } of segments)
     if (head === "damaged") found.push({ file: name.file, at: 0, kind: runs.length > 0 ? "hole" : "torn" });
   const runs: FoundRun[] = segments
     .flatMap(({ name, runs }) => runs.map((run) => ({ ...run, file: name.file })))
     .sort((a, b) => a.firstLsn - b.firstLsn);
-  let lsn = firstLsn(segments) - 1;
+  let lsn = firstLsn(epoch) - 1;
   let before: FoundRun | undefined;
   for (const run of runs) {
     if (run.firstLsn > lsn + 1) {
@@ -139,18 +148,23 @@ function findDamage({ segments, durable }: FoundEpoch): Damage[] {
   return found;
 }
 
-/** The lsn that the first scanned segment must begin with; its first sound frame's when its head cannot say. */
-function firstLsn(segments: FoundSegment[]): number {
+/** The lsn that the scanned segments must begin with, by the best witness there is. */
+function firstLsn({ segments, drainedTo }: FoundEpoch): number {
   const first = segments[0];
-  if (first === undefined) return 1;
-  return first.head === "damaged" ? (first.runs[0]?.firstLsn ?? 1) : first.head.first_lsn;
+  if (first !== undefined && first.head !== "damaged") return first.head.first_lsn;
+  if (drainedTo !== undefined) return drainedTo + 1;
+  if (first === undefined || first.name.n === 1) return 1;
+  return Math.min(...segments.flatMap(({ runs }) => runs.map((run) => run.firstLsn)));
 }
 
 function findOpen(epochs: FoundEpoch[]): OpenKey[] {
   const open = new Map<string, OpenKey>();
-  for (const { epoch, bootId, segments, chronicle } of epochs) {
-    if (segments.length === 0) continue;
-    chronicle.walk(firstLsn(segments) - 1, Number.POSITIVE_INFINITY, (frame, buffer) => {
+  for (const found of epochs) {
+    const { epoch, bootId, chronicle } = found;
+    if (found.segments.length === 0) continue;
+    // A hole may have swallowed a checkpoint: then drained segments are asked too.
+    const after = found.damage.some(isHole) ? 0 : firstLsn(found) - 1;
+    chronicle.walk(after, Number.POSITIVE_INFINITY, (frame, buffer) => {
       if (frame.type === frameType.end) open.delete(keyIn(buffer, frame));
       if (frame.type === frameType.start || frame.type === frameType.checkpoint) {
         const key = keyIn(buffer, frame);
@@ -164,9 +178,10 @@ function findOpen(epochs: FoundEpoch[]): OpenKey[] {
 
 function retire(epoch: FoundEpoch, dir: string, lsn: number): void {
   for (let first = epoch.segments[0]; first !== undefined; first = epoch.segments[0]) {
-    const lastLsn = first.runs.reduce((last, run) => Math.max(last, run.lastLsn), firstLsn([first]) - 1);
+    const { head, runs } = first;
+    const lastLsn = Math.max(head === "damaged" ? 0 : head.first_lsn - 1, ...runs.map((run) => run.lastLsn));
     if (lastLsn > lsn) return;
-    const bytes = first.runs.at(-1)?.end ?? segmentHeadBytes;
+    const bytes = runs.at(-1)?.end ?? segmentHeadBytes;
     epoch.chronicle.moved(join(dir, first.name.file), retireSegment(dir, first.name, lastLsn, bytes));
     epoch.segments.shift();
   }

@@ -40,8 +40,8 @@ function run(port: MessagePort, order: SyncOrder | KeeperOrder): void {
     return;
   }
   port.on("message", (task: KeeperTask) => {
-    if ("expire" in task) expireDrained(task.expire, task, Date.now());
-    else port.postMessage(make(task));
+    if ("make" in task) port.postMessage(make(task));
+    else expire(task);
   });
 }
 
@@ -88,6 +88,14 @@ function make({ make: path, bytes, from }: { make: string; bytes: number; from: 
   } catch (error) {
     removeIfThere(path);
     return { failed: String(error), code: (error as NodeJS.ErrnoException).code ?? "" };
+  }
+}
+
+function expire({ expire: dir, ...keep }: Extract<KeeperTask, { expire: string }>): void {
+  try {
+    expireDrained(dir, keep, Date.now());
+  } catch {
+    // What cannot be removed now is tried again after the next segment.
   }
 }
 

@@ -38,22 +38,31 @@ export class SyncThread {
   readonly #exited: Promise<void>;
   #segment = -1;
   #stopped = false;
+  #events: SyncEvents | undefined;
+  #gone: string | undefined;
 
-  constructor(at: string | URL, events: SyncEvents) {
+  constructor(at: string | URL) {
     const order: SyncOrder = { role: "sync", control: this.#control.buffer as SharedArrayBuffer };
     this.#worker = new Worker(at, { workerData: order });
     this.#worker.on("message", (said: SyncWord) => {
-      if (typeof said === "number") events.synced(said);
-      else events.failed(said.failed, said.segment);
+      if (typeof said === "number") this.#events?.synced(said);
+      else this.#events?.failed(said.failed, said.segment);
     });
     const gone = Promise.withResolvers<void>();
     this.#exited = gone.promise;
     const leave = (reason: string) => {
       gone.resolve();
-      if (!this.#stopped) events.failed(reason, undefined);
+      this.#gone ??= reason;
+      if (!this.#stopped) this.#events?.failed(reason, undefined);
     };
     this.#worker.on("error", (error) => leave(`The sync thread failed: ${String(error)}`));
     this.#worker.on("exit", () => leave("The sync thread ended."));
+  }
+
+  /** Who hears of it; at once when the thread is already gone. */
+  report(events: SyncEvents): void {
+    this.#events = events;
+    if (this.#gone !== undefined && !this.#stopped) events.failed(this.#gone, undefined);
   }
 
   /** Later flushes go to this file. Answers its number. */
@@ -79,7 +88,6 @@ export class SyncThread {
   }
 
   async stop(): Promise<void> {
-    if (this.#stopped) return;
     this.#stopped = true;
     Atomics.store(this.#control, word.stop, 1);
     this.flush();

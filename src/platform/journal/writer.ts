@@ -22,7 +22,7 @@ import {
   segmentHeadBytes,
 } from "./segment.ts";
 import { type Chunk, eachFrame, type Page, Tail } from "./tail.ts";
-import { type Shelf, SyncThread } from "./threads.ts";
+import type { Shelf, SyncThread } from "./threads.ts";
 
 /** One record on its way: `written` when the kernel has it (survives a kill), `durable` when the disk has it. */
 export type Ticket = { lsn: number; written: Promise<void>; durable: Promise<void> };
@@ -80,15 +80,16 @@ export class Writer {
   #failedOver = false;
   #resumedAt = 0;
 
-  constructor(options: WriterOptions, open: OpenKeys, shelf: Shelf, thread: string | URL) {
+  constructor(options: WriterOptions, open: OpenKeys, shelf: Shelf, sync: SyncThread) {
     this.#options = options;
     this.#open = open;
     this.#shelf = shelf;
-    this.#sync = new SyncThread(thread, {
+    this.#sync = sync;
+    this.#segment = this.#begin(1);
+    sync.report({
       synced: (flush) => this.#synced(flush),
       failed: (reason, order) => this.#syncFailed(reason, order),
     });
-    this.#segment = this.#begin(1);
   }
 
   room(): Room {
