@@ -92,13 +92,15 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
     warnings: () => [...reload.warnings(), ...fetchWarnings(world, config)],
   });
   closing.push(() => parts.close());
-  const server = listen(parts, log, closing);
+  const server = listen(parts, log);
+  closing.push(() => server.stop(true));
   // For commands beside the gateway.
   notePublicUrl(dir, addresses().publicUrl);
   return { url: addresses().publicUrl, parts, server, reload: reload.now };
 }
 
-function listen(parts: Parts, log: Log, closing: Opening["closing"]): Bun.Server<unknown> {
+/** Puts the app behind the edge and both on the network. Port 0 takes any free one. */
+export function listen(parts: Parts, log: Log): Bun.Server<unknown> {
   const { config, gateway, addresses } = parts;
   const app = createApp(parts);
   const bodyBytesMax = (path: string): number => {
@@ -115,7 +117,7 @@ function listen(parts: Parts, log: Log, closing: Opening["closing"]): Bun.Server
     },
     app.answer,
   );
-  const server = bind({
+  return bind({
     hostname: config.host,
     port: config.port,
     idleTimeout: 30,
@@ -123,8 +125,6 @@ function listen(parts: Parts, log: Log, closing: Opening["closing"]): Bun.Server
     development: false,
     fetch: edge,
   });
-  closing.push(() => server.stop(true));
-  return server;
 }
 
 function bind(options: Bun.Serve.Options<unknown> & { hostname: string; port: number }): Bun.Server<unknown> {
