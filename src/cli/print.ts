@@ -35,7 +35,7 @@ export function table<R extends Row>(rows: R[], columns: (keyof R & string)[]): 
   const widths = columns.map((column, index) =>
     Math.max(column.length, ...cells.map((line) => line[index]?.length ?? 0)),
   );
-  const right = columns.map((_, index) => cells.length > 0 && cells.every((line) => isNumber(line[index])));
+  const right = columns.map((_, index) => isNumeric(cells.map((line) => line[index] ?? none)));
   const render = (line: string[]) =>
     line
       .map((text, index) =>
@@ -46,11 +46,15 @@ export function table<R extends Row>(rows: R[], columns: (keyof R & string)[]): 
   return `${[columns.map((column) => column.toUpperCase()), ...cells].map(render).join("\n")}\n`;
 }
 
-const isNumber = (text: string | undefined): boolean => text === "-" || /^-?\d[\d.,]*$/.test(text ?? "");
+const none = "-";
+const numberForm = /^-?\d+(\.\d+)?$/;
+
+const isNumeric = (column: string[]): boolean =>
+  column.some((text) => text !== none) && column.every((text) => text === none || numberForm.test(text));
 
 function cell(value: unknown): string {
-  if (value === null || value === undefined) return "-";
-  if (Array.isArray(value)) return value.length === 0 ? "-" : value.map(cell).join(" ");
+  if (value === null || value === undefined) return none;
+  if (Array.isArray(value)) return value.length === 0 ? none : value.map(cell).join(" ");
   // A name may hold anything; a terminal obeys what a table prints.
   return printable(String(value));
 }
