@@ -30,7 +30,7 @@ const server = serve({
   idleTimeout: 0,
   async fetch(request) {
     const body = await request.text();
-    if (body.includes('"bench-json"')) {
+    if (body.includes('bench-json"')) {
       return new Response(whole, { headers: { "content-type": "application/json" } });
     }
     const pieces = [
@@ -38,7 +38,7 @@ const server = serve({
       ...(body.includes('"include_usage":true') ? [counted] : []),
       "data: [DONE]\n\n",
     ];
-    return new Response(streamOf(pieces, body.includes('"bench-paced"')), { headers: eventStream });
+    return new Response(streamOf(pieces, body.includes('bench-paced"')), { headers: eventStream });
   },
 });
 console.log(server.port);
