@@ -7,7 +7,8 @@ export type CountTokens = (texts: string[]) => Promise<number[]>;
 export type TokenCounter = { count: CountTokens; close(): void };
 
 const idleMs = 60_000;
-const answerMsMax = 2_000;
+/** Loading takes half a second on an idle machine and much more on a busy one. */
+const answerMsMax = 10_000;
 
 export function createTokenCounter(): TokenCounter {
   let worker: Worker | null = null;

@@ -13,6 +13,8 @@ import { demoProvider } from "./demo.ts";
 export type Prices = {
   /** Unit prices of a model at a provider, or null when nobody knows them. */
   find(provider: string, model: string): PriceSnapshot | null;
+  /** True when the library's table has this model at this provider, or the operator priced it by its full name. */
+  claims(provider: string, model: string): boolean;
   /** The models of a configured provider that the library's table knows. */
   known(provider: string): string[];
 };
@@ -31,6 +33,12 @@ export function createPrices(gateway: () => GatewayConfig): Prices {
       const found = override(config.prices, name) ?? tablePrice(config, provider, model);
       cache.set(name, found);
       return found;
+    },
+    claims(provider, model) {
+      const config = gateway();
+      return (
+        Object.hasOwn(config.prices, `${provider}/${model}`) || tablePrice(config, provider, model) !== null
+      );
     },
     known: (provider) => tableOf(gateway(), provider)?.models.map((model) => model.id) ?? [],
   };

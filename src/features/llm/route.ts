@@ -64,9 +64,7 @@ function qualifiedTarget(gateway: GatewayConfig, name: string): Target | null {
 }
 
 function claimedTarget(gateway: GatewayConfig, prices: Prices, name: string): Target | null {
-  const claims = Object.entries(gateway.providers).filter(
-    ([provider]) => prices.find(provider, name) !== null,
-  );
+  const claims = Object.entries(gateway.providers).filter(([provider]) => prices.claims(provider, name));
   const [only, second] = claims;
   if (only === undefined || second !== undefined) return null;
   return { provider: only[0], model: name, config: only[1], timeouts: defaultTimeouts };
