@@ -155,7 +155,10 @@ describe("with no gateway", () => {
 
   test("a secret is printed once, in the shape that scripts rely on", async () => {
     const project = await json<{ id: string }>(["project", "create", "Billing rewrite"]);
-    expect<unknown>(project).toEqual({ id: expect.stringMatching(/^prj_[0-9a-f]{32}$/), name: "Billing rewrite" });
+    expect<unknown>(project).toEqual({
+      id: expect.stringMatching(/^prj_[0-9a-f]{32}$/),
+      name: "Billing rewrite",
+    });
     const client = await json<{ client_id: string; client_secret: string }>([
       ...["client", "create", "--name", "nightly", "--kind", "runner", "--project", project.id],
       ...["--scope", "llm:chat usage:read"],
@@ -195,7 +198,11 @@ describe("with no gateway", () => {
 
   test("people are added, listed, given a password by standard input, and disabled", async () => {
     const made = await json("user create --email ada@example.com --role admin");
-    expect<unknown>(made).toEqual({ id: expect.stringMatching(/^usr_/), email: "ada@example.com", role: "admin" });
+    expect<unknown>(made).toEqual({
+      id: expect.stringMatching(/^usr_/),
+      email: "ada@example.com",
+      role: "admin",
+    });
     expect((await specgate("user create ada@example.com")).code).toBe(1);
     const line = "user password --email ada@example.com --password-stdin";
     expect((await specgate(line, { stdin: "too short\n" })).code).toBe(2);

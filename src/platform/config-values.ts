@@ -10,8 +10,6 @@ import { Secret } from "./secret.ts";
 
 export type Parsed<T> = { value: T } | { wrong: string };
 
-export const parseText = (text: string): Parsed<string> => ({ value: text });
-
 /** One of a few words; `names` says what they are: "a log level". */
 export function oneOf<const T extends string>(names: string, ...words: T[]): (text: string) => Parsed<T> {
   return (text) => {
@@ -155,7 +153,7 @@ export function parseToken(text: string): Parsed<Secret> {
   };
 }
 
-export const signingSecretBytesMin = 32;
+const signingSecretBytesMin = 32;
 
 /** Comma-separated: the first signs, all verify. */
 export function parseSigningSecrets(text: string): Parsed<Secret[]> {
