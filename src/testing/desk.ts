@@ -123,7 +123,7 @@ export function assemble(database: Database, clock: Clock) {
   };
 }
 
-export const doors = { control: "/api/v1/door", llm: "/v1/door", mcp: "/mcp/door" } as const;
+const doors = { control: "/api/v1/door", llm: "/v1/door", mcp: "/mcp/door" } as const;
 
 export const basicOf = (client: { client_id: string; client_secret?: string }): string =>
   `Basic ${btoa(`${client.client_id}:${client.client_secret}`)}`;

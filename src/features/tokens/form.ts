@@ -32,7 +32,7 @@ export async function readForm(request: Request, url: URL): Promise<OAuthForm> {
   return parseForm(new TextDecoder().decode(bytes));
 }
 
-export function parseForm(text: string): OAuthForm {
+function parseForm(text: string): OAuthForm {
   const fields = new URLSearchParams(text);
   const seen = new Set<string>();
   for (const [name, value] of fields) {
