@@ -192,10 +192,10 @@ hours as (
     sum(case when state = 'unknown' then sign * coalesce(charged_nano, 0) else 0 end) as unknown_nano,
     array_agg(sign) as signs,
     -- The logarithmic buckets of histogram.ts.
-    array_agg(case when duration_ms <= 1 then 0 else least(255, ceil(ln(duration_ms::float8) / ln(1.1::float8)))::int end)
-      as latencies,
-    array_agg(case when first_token_ms <= 1 then 0 else least(255, ceil(ln(first_token_ms::float8) / ln(1.1::float8)))::int end)
-      as first_tokens
+    array_agg(case when duration_ms > 1 then least(255, ceil(ln(duration_ms::float8) / ln(1.1::float8)))::int
+      when duration_ms is not null then 0 end) as latencies,
+    array_agg(case when first_token_ms > 1 then least(255, ceil(ln(first_token_ms::float8) / ln(1.1::float8)))::int
+      when first_token_ms is not null then 0 end) as first_tokens
   from counted group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ),
 write_hours as (

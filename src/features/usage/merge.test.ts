@@ -96,7 +96,7 @@ async function hoursFromRows(): Promise<Hour[]> {
   return [...hours.values()].sort(byKey);
 }
 
-const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { freq: 1 });
+const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { freq: 3 });
 const whole = fc.integer({ min: 0, max: 100_000 });
 const endOver: fc.Arbitrary<EndOver> = fc.record({
   usage: maybe(
