@@ -11,6 +11,7 @@ import { startEmbedded } from "./embedded.ts";
 import { applicationName, type Boot, claimEpoch, endOlderBackends } from "./instance.ts";
 import { migrate } from "./migrate.ts";
 import { openDatabase } from "./open.ts";
+import { openPool } from "./pool.ts";
 
 export type Located = {
   /** For the gateway: reads and writes rows. */
@@ -54,16 +55,20 @@ export async function locateDatabase(config: Config, dir: DataDir, host: Host, l
 
 /** Brings the schema up to date. Returns the names of the steps it took. */
 export async function migrateDatabase(located: Located): Promise<string[]> {
-  const sql = connect(located.owner, {
+  const settings = {
     applicationName: "specgate/migrate",
     prepare: false,
     connectionsMax: 1,
     statementTimeoutMs: null,
+  };
+  const pool = openPool((onclose) => connect(located.owner, { ...settings, onclose }), {
+    connectionsMax: 1,
+    answerTimeoutMs: null,
   });
   try {
-    return await migrate(sql, { gatewayRole: located.gatewayRole });
+    return await migrate(pool.sql, { gatewayRole: located.gatewayRole });
   } finally {
-    await sql.end({ timeout: 5 });
+    await pool.close();
   }
 }
 

@@ -12,7 +12,7 @@ let admin: Sql;
 let shared: TestDatabase;
 
 beforeAll(async () => {
-  [cluster, shared] = await Promise.all([ownCluster({ migrated: false }), testDatabase()]);
+  [cluster, shared] = await Promise.all([ownCluster(), testDatabase()]);
   admin = connect(cluster.embedded.superuser, plain);
 });
 

@@ -9,6 +9,7 @@
 import { migrations as carried } from "../../drizzle/migrations.ts";
 import { Failure } from "../platform/failure.ts";
 import type { Sql } from "./database.ts";
+import { refuseOldServer } from "./server-version.ts";
 import { codeOf, mapUnavailable } from "./unavailable.ts";
 
 export type Migration = { readonly name: string; readonly sql: string };
@@ -24,6 +25,7 @@ export type MigrateOptions = {
 export async function migrate(sql: Sql, options: MigrateOptions): Promise<string[]> {
   const known = options.migrations ?? carried;
   try {
+    await refuseOldServer(sql);
     return (await sql.begin(async (transaction) => {
       const tx = transaction as unknown as Sql;
       await tx.unsafe(`

@@ -3,11 +3,11 @@
  *
  * It speaks to Postgres 14 or newer, refuses anything older, and comes back by itself when Postgres does.
  */
-import { Failure } from "../platform/failure.ts";
 import { type ConnectOptions, connect, type Endpoint } from "./connection.ts";
 import type { Database, Sql } from "./database.ts";
 import { drizzleOver } from "./drizzle.ts";
 import { openPool, statementTimeoutMs } from "./pool.ts";
+import { refuseOldServer } from "./server-version.ts";
 import { mapUnavailable, unavailable } from "./unavailable.ts";
 
 export type OpenOptions = {
@@ -60,17 +60,6 @@ async function serverLimit(options: OpenOptions): Promise<number | null> {
     }
   }
   return null;
-}
-
-async function refuseOldServer(sql: Sql): Promise<void> {
-  const [row] = await sql<{ server_version_num: string }[]>`show server_version_num`;
-  const number = Number(row?.server_version_num ?? 0);
-  if (number >= 140_000) return;
-  throw new Failure(
-    "conflict",
-    "database_too_old",
-    `The database is PostgreSQL ${Math.floor(number / 10_000)}; SpecGate needs PostgreSQL 14 or newer.`,
-  );
 }
 
 async function ping(sql: Sql, milliseconds: number): Promise<void> {

@@ -1,0 +1,150 @@
+import { afterAll, expect, test } from "bun:test";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { kill } from "node:process";
+import { openDataDir } from "../platform/data-dir.ts";
+import { host, ownCluster, scratchDir, testDir } from "../testing/cluster.ts";
+import { connect, type Endpoint } from "./connection.ts";
+import { embeddedEndpoints } from "./embedded.ts";
+
+const plain = { applicationName: "test", prepare: false, connectionsMax: 1, statementTimeoutMs: null };
+
+async function ask(endpoint: Endpoint, question: string): Promise<Record<string, unknown> | undefined> {
+  const sql = connect(endpoint, plain);
+  try {
+    const [row] = await sql.unsafe(question);
+    return row;
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
+const outside: string[] = [];
+afterAll(() => {
+  for (const path of outside) rmSync(path, { recursive: true, force: true });
+});
+
+test("the embedded server listens on a socket alone, wants a password, and writes to disk before it answers", async () => {
+  const cluster = await ownCluster();
+  const { gateway, superuser } = cluster.embedded;
+  for (const [name, value] of [
+    ["listen_addresses", ""],
+    ["fsync", "on"],
+    ["synchronous_commit", "on"],
+    ["client_connection_check_interval", "1s"],
+    ["idle_in_transaction_session_timeout", "10s"],
+    ["data_checksums", "on"],
+  ])
+    expect(await ask(superuser, `select current_setting('${name}') as value`)).toEqual({ value });
+  expect(
+    await ask(superuser, "select count(*) as open from pg_hba_file_rules where auth_method = 'trust'"),
+  ).toEqual({
+    open: 0,
+  });
+  if (gateway.kind !== "socket") throw new Error("not a socket");
+  expect((statSync(gateway.directory).mode & 0o777).toString(8)).toBe("700");
+  expect((statSync(cluster.dir.file("postgres.json")).mode & 0o777).toString(8)).toBe("600");
+  expect(await ask(gateway, "select lower('É') as lower, 'a' < 'B' as icu")).toEqual({
+    lower: "é",
+    icu: false,
+  });
+  await cluster.stop();
+});
+
+test("a command beside the gateway finds the database without starting anything", async () => {
+  const dir = testDir();
+  expect(embeddedEndpoints(dir)).toBeNull();
+  const cluster = await ownCluster({ dir });
+  const found = embeddedEndpoints(openDataDir(dir.path, { create: false }));
+  expect(await ask(found?.gateway as Endpoint, "select current_user as name")).toEqual({ name: "specgate" });
+  await cluster.stop();
+});
+
+test("what was written is there after a stop and a start, which takes a quarter of a second", async () => {
+  const first = await ownCluster();
+  await ask(first.embedded.gateway, "insert into projects (id, name) values ('prj_1', 'kept')");
+  await first.stop();
+  const began = performance.now();
+  const second = await ownCluster({ dir: first.dir });
+  const took = performance.now() - began;
+  expect(await ask(second.embedded.gateway, "select name from projects")).toEqual({ name: "kept" });
+  expect(took).toBeLessThan(1_000);
+  await second.stop();
+});
+
+test("a server left running is taken over; one with other settings is stopped first", async () => {
+  const first = await ownCluster();
+  const pid = first.embedded.pid();
+  const same = await ownCluster({ dir: first.dir });
+  expect(same.embedded.pid()).toBe(pid);
+  const other = await ownCluster({ dir: first.dir, settings: { work_mem: "5MB" } });
+  expect(other.embedded.pid()).not.toBe(pid);
+  expect(await ask(other.embedded.superuser, "show work_mem")).toEqual({ work_mem: "5MB" });
+  // The two earlier owners also see their server end; only one may bring it back.
+  await Promise.all([first.stop(), same.stop(), other.stop()]);
+});
+
+test("a pid file that names a stranger's process harms nobody", async () => {
+  const cluster = await ownCluster();
+  const home = cluster.dir.file("postgres");
+  await cluster.stop();
+  const stranger = Bun.spawn({ cmd: ["sleep", "60"] });
+  await Bun.write(`${home}/cluster/postmaster.pid`, `${stranger.pid}\n${home}/cluster\n`);
+  const again = await ownCluster({ dir: cluster.dir });
+  expect(await ask(again.embedded.gateway, "select 1 as one")).toEqual({ one: 1 });
+  expect(stranger.killed).toBe(false);
+  kill(stranger.pid, 0);
+  stranger.kill();
+  await again.stop();
+});
+
+test("a first start that was cut short begins anew", async () => {
+  const dir = testDir();
+  mkdirSync(`${dir.file("postgres")}/cluster.new/cluster`, { recursive: true });
+  const cluster = await ownCluster({ dir });
+  expect(await ask(cluster.embedded.gateway, "select 1 as one")).toEqual({ one: 1 });
+  expect(existsSync(`${dir.file("postgres")}/cluster.new`)).toBe(false);
+  await cluster.stop();
+});
+
+test("a long path gets its socket in a short one", async () => {
+  const long = `${scratchDir()}/${"x".repeat(90)}`;
+  const cluster = await ownCluster({ dir: openDataDir(long, { create: true }) });
+  const { gateway } = cluster.embedded;
+  if (gateway.kind !== "socket") throw new Error("not a socket");
+  expect(gateway.directory).toMatch(/^\/tmp\/specgate-/);
+  outside.push(gateway.directory);
+  expect(await ask(gateway, "select 1 as one")).toEqual({ one: 1 });
+  await cluster.stop();
+});
+
+test.if(host.uid === 0)("root's server runs as a user of its own, which is remembered", async () => {
+  const cluster = await ownCluster();
+  const uidOf = (pid: number) =>
+    Number(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  const uid = uidOf(cluster.embedded.pid());
+  expect(uid).toBeGreaterThan(0);
+  expect(uid).not.toBe(65_534);
+  const groups = /^Groups:\t(.*)$/m.exec(readFileSync(`/proc/${cluster.embedded.pid()}/status`, "utf8"))?.[1];
+  expect(groups?.trim().split(/\s+/)).not.toContain("0");
+  await cluster.stop();
+  const again = await ownCluster({ dir: cluster.dir });
+  expect(uidOf(again.embedded.pid())).toBe(uid);
+  await again.stop();
+});
+
+test.if(host.uid === 0)(
+  "under a parent that is closed to that user the cluster lives in /var/lib/specgate",
+  async () => {
+    const parent = scratchDir();
+    chmodSync(parent, 0o700);
+    const dir = openDataDir(`${parent}/data`, { create: true });
+    outside.push(`/var/lib/specgate/${dir.instance}`);
+    const cluster = await ownCluster({ dir });
+    expect(existsSync(`/var/lib/specgate/${dir.instance}/cluster`)).toBe(true);
+    expect(await ask(cluster.embedded.gateway, "select 1 as one")).toEqual({ one: 1 });
+    await cluster.stop();
+    const again = await ownCluster({ dir });
+    expect(await ask(again.embedded.gateway, "select 1 as one")).toEqual({ one: 1 });
+    await again.stop();
+  },
+);
