@@ -6,8 +6,8 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import { invalidQuery } from "./query.ts";
 
-export const pageLimitMax = 200;
-export const pageLimitDefault = 50;
+const pageLimitMax = 200;
+const pageLimitDefault = 50;
 
 /** What every list takes: `limit` and `cursor`. */
 export const pageQuery = {

@@ -27,7 +27,7 @@ export type BooksJournal = {
   end(key: string, json: string): { durable: Promise<void> };
 };
 
-export const recordKey = (record: { req: string; att: number }): string => `${record.req}/${record.att}`;
+const recordKey = (record: { req: string; att: number }): string => `${record.req}/${record.att}`;
 
 export function diskBooks(journal: BooksJournal): Books {
   return {
@@ -37,7 +37,7 @@ export function diskBooks(journal: BooksJournal): Books {
 }
 
 export const batchMax = 500;
-export const waitingMax = 10_000;
+const waitingMax = 10_000;
 const retryMs = 500;
 
 type Waiting = { record: StartRecord | EndRecord; json: string; done: PromiseWithResolvers<void> };

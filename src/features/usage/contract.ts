@@ -68,7 +68,7 @@ const tokens = z.object({
 const prices = z.object({ input: usd, cached_read: usd, cache_write: usd, output: usd });
 const state = z.enum(["open", "unknown", ...finalStates]);
 
-export const attemptRow = z.object({
+const attemptRow = z.object({
   attempt: count,
   state,
   at: time,
@@ -84,7 +84,7 @@ export const attemptRow = z.object({
 });
 export type AttemptRow = z.infer<typeof attemptRow>;
 
-export const requestRow = z.object({
+const requestRow = z.object({
   id: z.string(),
   state,
   at: time,
@@ -136,10 +136,4 @@ export type Sums = z.infer<typeof sums>;
 /** A group's field carries the group's name: a time, an id, a name, or null where there was none. */
 export type SummaryRow = { [Name in Group]?: string | null } & Sums;
 
-export const summaryAnswer = z.object({
-  data: z.array(
-    sums.extend(Object.fromEntries(groups.map((one) => [one, z.string().nullable().optional()]))),
-  ),
-  totals: sums,
-});
 export type Summary = { data: SummaryRow[]; totals: Sums };

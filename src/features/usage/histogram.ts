@@ -2,15 +2,15 @@
  * Latencies as counts per logarithmic bucket: roll-ups add up, and a percentile read from them is within 5 %, or 1 ms.
  *
  * Bucket 0 holds up to 1 ms, bucket i what lies in (1.1^(i-1), 1.1^i] ms, the last one everything beyond. merge.sql
- * counts by the same rule; whoever changes the base changes history.
+ * counts by the same rule; whoever changes the ratio changes history.
  */
-export const bucketBase = 1.1;
+export const bucketRatio = 1.1;
 export const lastBucket = 255;
 
 /** Milliseconds that stand for everything in a bucket. */
 export function bucketMs(bucket: number): number {
   if (bucket === 0) return 1;
-  return Math.round((bucketBase ** (bucket - 1) + bucketBase ** bucket) / 2);
+  return Math.round((bucketRatio ** (bucket - 1) + bucketRatio ** bucket) / 2);
 }
 
 /** The nearest-rank percentile of `counts`, keyed by bucket, in milliseconds; null when nothing was counted. */

@@ -36,12 +36,7 @@ closes as materialized (
   select distinct on (req) * from raw where t = 'lost' or close is not null order by req, close_rank desc, position
 ),
 touched as materialized (
-  select req,
-    min(at) filter (where t = 'start') as first_at,
-    max(att) filter (where t = 'start') as last_att,
-    -- Of a request whose START is not there yet only the id is known, and the id holds its time (UUIDv7).
-    case when req ~ '^req_[0-9a-f]{32}$'
-      then to_timestamp(('x0000' || substr(req, 5, 12))::bit(64)::bigint / 1000.0) else now() end as id_at
+  select req, min(at) filter (where t = 'start') as first_at, max(att) filter (where t = 'start') as last_att
   from raw group by req
 ),
 -- `= any(array(…))` and not a join: always the index, whatever the planner believes of a table that is still growing.
@@ -65,7 +60,9 @@ write_attempts as (
     input, output, cached_read, cache_write, reasoning, audio, cost_nano, first_token_ms, duration_ms
   )
   select req, att,
-    case when old.provider <> '' then old.at else coalesce(s.at, old.at, touched.id_at) end,
+    -- Of a request whose START is not there yet only the id is known, and the id holds its time (UUIDv7).
+    case when old.provider <> '' then old.at else coalesce(s.at, old.at, case when req ~ '^req_[0-9a-f]{32}$'
+      then to_timestamp(('x0000' || substr(req, 5, 12))::bit(64)::bigint / 1000.0) else now() end) end,
     coalesce(nullif(old.provider, ''), s.provider, ''),
     coalesce(nullif(old.model, ''), s.model, ''),
     case when old.provider <> '' then old.prices else s.prices end,
@@ -82,7 +79,6 @@ write_attempts as (
     case when better then round(e.first_token_ms)::int else old.first_token_ms end,
     case when better then case when e.t = 'end' then coalesce(round(e.duration_ms), 0)::int end else old.duration_ms end
   from starts s full join ends e using (req, att)
-  join touched using (req)
   left join old_attempts old on old.request_id = req and old.attempt = att
   cross join lateral (select coalesce(e.rank > coalesce(old.rank, 0), false) as better) as judged
   where old.request_id is null or better or (old.provider = '' and s.req is not null)
@@ -97,7 +93,8 @@ changed as materialized (
   select touched.req as id,
     case when better then case when c.t = 'lost' then 'unknown' else c.close ->> 'state' end
       else coalesce(old.state, 'open') end as state,
-    coalesce(least(touched.first_at, case when old.endpoint <> '' then old.at end), old.at, touched.id_at)::timestamptz(3) as at,
+    coalesce(least(touched.first_at, case when old.endpoint <> '' then old.at end), old.at, case when touched.req ~ '^req_[0-9a-f]{32}$'
+      then to_timestamp(('x0000' || substr(touched.req, 5, 12))::bit(64)::bigint / 1000.0) else now() end)::timestamptz(3) as at,
     case when newer then s.endpoint else coalesce(old.endpoint, '') end as endpoint,
     case when newer then s.requested_model else coalesce(old.requested_model, '') end as requested_model,
     case when newer then s.provider else coalesce(old.provider, '') end as provider,

@@ -4,7 +4,7 @@ import type { LedgerRecord } from "../../db/ledger.ts";
 import { newId } from "../../platform/ids.ts";
 import { testDatabase } from "../../testing/cluster.ts";
 import { type EndOver, endRecord, startRecord } from "../../testing/ledger.ts";
-import { bucketBase, bucketMs, lastBucket } from "./histogram.ts";
+import { bucketMs, bucketRatio, lastBucket } from "./histogram.ts";
 import { mergeBatch, type Owner } from "./merge.ts";
 
 const { database, drop } = await testDatabase();
@@ -60,7 +60,7 @@ function trimmed(hour: Hour): Hour {
 }
 
 const bucketOf = (ms: number): number =>
-  ms <= 1 ? 0 : Math.min(lastBucket, Math.ceil(Math.log(ms) / Math.log(bucketBase)));
+  ms <= 1 ? 0 : Math.min(lastBucket, Math.ceil(Math.log(ms) / Math.log(bucketRatio)));
 
 /** The same roll-ups counted anew from the rows, by other code. */
 async function hoursFromRows(): Promise<Hour[]> {

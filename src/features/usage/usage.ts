@@ -15,7 +15,7 @@ import { requestRow, summarise } from "./present.ts";
 import { findRequest, listAttempts, listRequests, type Sight, sumHours } from "./store.ts";
 
 const list = "usage/requests";
-export const groupsMax = 10_000;
+const groupsMax = 10_000;
 
 export type UsageQuestion = { from?: Date | undefined; to?: Date | undefined; by: readonly Group[] };
 
