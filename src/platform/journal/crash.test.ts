@@ -180,7 +180,7 @@ const victim = (dir: string, epoch: number) => `
   import { openJournal } from ${JSON.stringify(join(import.meta.dir, "journal.ts"))};
   import { silentLog } from ${JSON.stringify(join(import.meta.dir, "../log.ts"))};
   const journal = await openJournal({ dir: ${JSON.stringify(dir)}, instance: "${instance}", epoch: ${epoch},
-    bootId: "boot", log: silentLog, segmentBytes: 256 * 1024 });
+    bootId: "boot", log: { ...silentLog, error: (event) => console.error(event) }, segmentBytes: 256 * 1024 });
   const put = (id, ticket) => ticket[id.length % 2 ? "written" : "durable"].then(() => { writeSync(1, id + "\\n"); });
   const text = "x".repeat(900);
   for (let caller = 0; caller < 24; caller++)
@@ -198,7 +198,7 @@ const victim = (dir: string, epoch: number) => `
 async function runAndKill(dir: string, epoch: number, afterMs: number): Promise<string[]> {
   const child = Bun.spawn([process.execPath, "-e", victim(dir, epoch)], {
     stdout: "pipe",
-    stderr: "inherit",
+    stderr: "pipe",
   });
   let said = "";
   let due = false;
@@ -208,6 +208,7 @@ async function runAndKill(dir: string, epoch: number, afterMs: number): Promise<
     due = true;
   }
   await child.exited;
+  expect(await child.stderr.text()).toBe("");
   return said.split("\n").slice(0, -1);
 }
 

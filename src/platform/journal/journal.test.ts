@@ -21,9 +21,12 @@ import { listSegments } from "./segment.ts";
 const instance = "0f6d3c0e-6a39-4a8e-9d56-2f5f5f1c7a11";
 const dirs: string[] = [];
 const journals: Journal[] = [];
+const troubles: string[] = [];
+const log = { ...silentLog, error: (event: string) => void troubles.push(event) };
 
 afterEach(async () => {
   await Promise.all(journals.splice(0).map((journal) => journal.close()));
+  troubles.length = 0;
   for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true });
 });
 
@@ -34,7 +37,7 @@ function newDir(): string {
 }
 
 async function open(dir: string, more: Partial<JournalOptions> = {}): Promise<Journal> {
-  const options = { dir, instance, epoch: 1, bootId: "boot-a", log: silentLog, segmentBytes: 64 * 1024 };
+  const options = { dir, instance, epoch: 1, bootId: "boot-a", log, segmentBytes: 64 * 1024 };
   const journal = await openJournal({ ...options, ...more });
   journals.push(journal);
   return journal;
@@ -164,6 +167,7 @@ test("a rotation carries every open START along, so older segments are not neede
   }
   const { records } = await journal.read(0, 10_000);
   expect(records.length).toBe(801);
+  expect(troubles).toEqual([]);
   journal.drained(journal.durableLsn());
   const kept = readdirSync(dir).filter((file) => file.endsWith(".drained"));
   expect(kept.length).toBeGreaterThan(2);
@@ -237,6 +241,7 @@ test("after a failed sync everything unacknowledged is written again, and kept",
   const tickets = names.map((key) => journal.start(key, record(key, 300)));
   await Promise.all(tickets.map((ticket) => ticket.durable));
   await journal.end("k-0/1", record("end")).durable;
+  expect(troubles).toEqual(["journal leaves a segment"]);
   const all = [...names.map((key) => record(key, 300)), record("end")];
   expect((await journal.read(0, 100)).records).toEqual(all);
   expect(journal.status().up).toBe(true);

@@ -57,6 +57,11 @@ function syncUntilStopped(control: Int32Array, say: (said: SyncWord) => void): v
     // Read after `flushed`: whatever that counts was then written to this file or to one before it.
     const newest = Atomics.load(control, word.segment);
     const until = segment === newest ? flushed : Atomics.load(control, untilOf(segment));
+    if (until === synced) {
+      // Left, and all of it on disk: its descriptor may be closed by now.
+      segment = (segment + 1) | 0;
+      continue;
+    }
     try {
       fdatasyncSync(Atomics.load(control, descriptorOf(segment)));
     } catch (error) {
