@@ -14,7 +14,7 @@ import { crc32 } from "node:zlib";
 export const frameType = { start: 1, end: 2, note: 3, checkpoint: 4 } as const;
 export type FrameType = (typeof frameType)[keyof typeof frameType];
 
-export const headBytes = 26;
+const headBytes = 26;
 export const keyBytesMax = 128;
 export const jsonBytesMax = 8192;
 export const endJsonBytesMax = 1024;
