@@ -65,7 +65,8 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
       secondOne(check, { ...surroundings, env: { ...surroundings.env, SPECGATE_LOG_LEVEL: "error" } }),
     ]);
     if (parts.crash) gateway = await crash(check, gateway, client, provider, surroundings);
-    if (parts.outageSeconds !== null) await outage(check, gateway, client, parts.outageSeconds);
+    if (parts.outageSeconds !== null)
+      await outage(check, gateway, client, join(dir, "specgate-data"), parts.outageSeconds);
     await drains(check, await Caller.open(gateway, client));
   } finally {
     await gateway?.stop("SIGKILL");

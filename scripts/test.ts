@@ -16,7 +16,7 @@ export async function testSources(): Promise<Sum> {
   const root = join(import.meta.dir, "..");
   const report = join(root, `dist/tests-${process.pid}.xml`);
   const child = Bun.spawn(
-    [process.execPath, "test", "--timeout=60000", "--reporter=junit", `--reporter-outfile=${report}`],
+    [process.execPath, "test", "--timeout=20000", "--reporter=junit", `--reporter-outfile=${report}`],
     { cwd: root, stdin: "ignore", stdout: "inherit", stderr: "inherit" },
   );
   const code = await child.exited;

@@ -4,14 +4,20 @@ import type { Gateway } from "../gateway.ts";
 import { Caller, type Client, type Row } from "./caller.ts";
 import { type Check, eventually, expect, expectEqual } from "./checks.ts";
 
-export async function outage(check: Check, gateway: Gateway, client: Client, seconds: number): Promise<void> {
+export async function outage(
+  check: Check,
+  gateway: Gateway,
+  client: Client,
+  dataDir: string,
+  seconds: number,
+): Promise<void> {
   const caller = await Caller.open(gateway, client);
   const earlier = (await settledRows(caller)).length;
-  const tree = descendants(gateway.pid);
+  const tree = postgresOf(dataDir);
   let answered = 0;
 
   await check(`completions go on while PostgreSQL stands still for ${seconds} s`, async () => {
-    expect(tree.length > 0, "no PostgreSQL process below the gateway");
+    expect(tree.length > 0, "no PostgreSQL of this data dir is running");
     for (const pid of tree) process.kill(pid, "SIGSTOP");
     try {
       answered += await keepAsking(caller, seconds);
@@ -23,7 +29,9 @@ export async function outage(check: Check, gateway: Gateway, client: Client, sec
   await check("their rows arrive once it goes on", () => arrived(caller, earlier + answered, 30_000));
 
   await check("completions go on when PostgreSQL is killed", async () => {
-    for (const pid of descendants(gateway.pid)) process.kill(pid, "SIGKILL");
+    const [server] = postgresOf(dataDir);
+    expect(server !== undefined, "no PostgreSQL of this data dir is running");
+    process.kill(server, "SIGKILL");
     const more = await keepAsking(caller, Math.min(seconds, 5));
     answered += more;
     return `${more} answered`;
@@ -57,18 +65,20 @@ async function arrived(caller: Caller, wanted: number, withinMs: number): Promis
 const settledRows = async (caller: Caller): Promise<Row[]> =>
   (await caller.rows()).filter(({ model, state }) => model === "priced" && state === "settled");
 
-/** Every process below `pid`: of a gateway, those are its PostgreSQL. */
-function descendants(pid: number): number[] {
+/** The embedded server of this data dir, whoever started it, with every process below it. */
+function postgresOf(dataDir: string): number[] {
   const parents = new Map<number, number>();
-  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
+  let server: number | undefined;
+  for (const pid of readdirSync("/proc").map(Number).filter(Number.isInteger)) {
     try {
-      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
-      parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
+      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+      parents.set(pid, Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
+      const [program = "", ...args] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      if (program.endsWith("/bin/postgres") && args.some((word) => word.startsWith(dataDir))) server = pid;
     } catch {
       // It ended while the list was read.
     }
   }
-  const below = (parent: number): number[] =>
-    [...parents].filter(([, above]) => above === parent).flatMap(([child]) => [child, ...below(child)]);
-  return below(pid);
+  if (server === undefined) return [];
+  return [server, ...[...parents].filter(([, parent]) => parent === server).map(([pid]) => pid)];
 }
