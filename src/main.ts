@@ -1,6 +1,7 @@
 /**
  * argv and environment in, exit code out. The only reader of `process.*`.
  */
+import { writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 
 /** Bun runs this many fetches at once and no more; it reads the number before any of our code runs. */
@@ -18,8 +19,8 @@ const { run } = await import("./cli/cli.ts");
 process.exitCode = await run(argv, {
   env: process.env,
   cwd: process.cwd(),
-  stdout: (text) => void process.stdout.write(text),
-  stderr: (text) => void process.stderr.write(text),
+  stdout: (text) => print(1, text),
+  stderr: (text) => print(2, text),
   stdin: () => Bun.stdin.text(),
   isTerminal: process.stderr.isTTY === true,
   osUser: userInfo().username,
@@ -37,6 +38,16 @@ process.exitCode = await run(argv, {
 });
 // Workers and idle sockets must not keep a finished command alive.
 process.exit();
+
+/** Written before it returns: what waits in a stream when the process exits never reaches a pipe. */
+function print(fd: 1 | 2, text: string): void {
+  try {
+    writeFileSync(fd, text);
+  } catch (error) {
+    // The reader has left, as `| head` does.
+    if ((error as { code?: unknown }).code !== "EPIPE") throw error;
+  }
+}
 
 function restartWithFetches(): void {
   const compiled = Bun.main.startsWith("/$bunfs/") || Bun.main.startsWith("B:\\~BUN");

@@ -3,6 +3,7 @@
  *
  * Nothing here decides anything. A part that needs a sibling is handed it here, so that features never import each other.
  */
+import { mkdirSync } from "node:fs";
 import type { RecordAudit } from "./db/audit-entry.ts";
 import type { Database } from "./db/database.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
@@ -73,6 +74,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const auditEpoch = await findEpoch(database.db);
   const record = createRecord(auditEpoch);
   const sealKey = openSealKey(secretText(dir, "audit-key.pem", () => createSealKey().reveal()));
+  mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
   const sealer = createSealer({
     database,
     epoch: auditEpoch,
@@ -101,6 +103,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     clock,
     spent,
   });
+  identity.feed.onRevoked((subject) => completions.cut(subject));
   const cursors = createCursors(dir.secretFile("cursor-secret", 32));
   const usage = new Usage({ db: database.db, cursors });
   const health = createHealth(input, ledger, completions);

@@ -11,99 +11,76 @@ export type BodyRoom = { bytes: number };
  * gateway already holds `roomBytesMax` of other bodies. `release` must be called when the body is no longer needed.
  */
 export async function readBody(
-	request: Request,
-	limits: { bodyBytesMax: number; roomBytesMax: number },
-	room: BodyRoom,
+  request: Request,
+  limits: { bodyBytesMax: number; roomBytesMax: number },
+  room: BodyRoom,
 ): Promise<{ bytes: Uint8Array; release: () => void }> {
-	const coding = request.headers.get("content-encoding");
-	if (coding !== null && coding !== "identity") {
-		throw new Failure(
-			"media_type",
-			"unsupported_media_type",
-			"Send the body without a content-encoding.",
-		);
-	}
-	const announced = announcedBytes(request);
-	if (announced !== null && announced > limits.bodyBytesMax)
-		throw tooLarge(limits.bodyBytesMax);
-	const reserved = announced ?? 0;
-	if (room.bytes + reserved > limits.roomBytesMax) throw noRoom();
-	room.bytes += reserved;
-	let held = reserved;
-	const release = () => {
-		room.bytes -= held;
-		held = 0;
-	};
-	try {
-		const bytes =
-			announced === null
-				? await readCounted(request, limits.bodyBytesMax)
-				: await request.bytes();
-		room.bytes += bytes.length - held;
-		held = bytes.length;
-		return { bytes, release };
-	} catch (error) {
-		release();
-		if (error instanceof Failure) throw error;
-		throw new Failure(
-			"invalid",
-			"body_incomplete",
-			"The body ended before it was complete.",
-			{
-				cause: error,
-			},
-		);
-	}
+  const coding = request.headers.get("content-encoding");
+  if (coding !== null && coding !== "identity") {
+    throw new Failure("media_type", "unsupported_media_type", "Send the body without a content-encoding.");
+  }
+  const announced = announcedBytes(request);
+  if (announced !== null && announced > limits.bodyBytesMax) throw tooLarge(limits.bodyBytesMax);
+  const reserved = announced ?? 0;
+  if (room.bytes + reserved > limits.roomBytesMax) throw noRoom();
+  room.bytes += reserved;
+  let held = reserved;
+  const release = () => {
+    room.bytes -= held;
+    held = 0;
+  };
+  try {
+    const bytes =
+      announced === null ? await readCounted(request, limits.bodyBytesMax) : await request.bytes();
+    room.bytes += bytes.length - held;
+    held = bytes.length;
+    return { bytes, release };
+  } catch (error) {
+    release();
+    if (error instanceof Failure) throw error;
+    throw new Failure("invalid", "body_incomplete", "The body ended before it was complete.", {
+      cause: error,
+    });
+  }
 }
 
 /** `application/json` exactly, parameters aside: a form post needs no CORS preflight and so must not pass for JSON. */
 export function requireJson(request: Request): void {
-	const type = request.headers
-		.get("content-type")
-		?.split(";", 1)[0]
-		?.trim()
-		.toLowerCase();
-	if (type === "application/json") return;
-	throw new Failure(
-		"media_type",
-		"unsupported_media_type",
-		"Send the body as `content-type: application/json`.",
-	);
+  const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
+  if (type === "application/json") return;
+  throw new Failure(
+    "media_type",
+    "unsupported_media_type",
+    "Send the body as `content-type: application/json`.",
+  );
 }
 
 function announcedBytes(request: Request): number | null {
-	const length = request.headers.get("content-length");
-	return length === null ? null : Number(length);
+  const length = request.headers.get("content-length");
+  return length === null ? null : Number(length);
 }
 
 /** For chunked bodies, whose length nobody announced. */
-async function readCounted(
-	request: Request,
-	bytesMax: number,
-): Promise<Uint8Array> {
-	const chunks: Uint8Array[] = [];
-	let total = 0;
-	for await (const chunk of request.body ?? []) {
-		total += chunk.length;
-		if (total > bytesMax) throw tooLarge(bytesMax);
-		chunks.push(chunk);
-	}
-	return Buffer.concat(chunks, total);
+async function readCounted(request: Request, bytesMax: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  for await (const chunk of request.body ?? []) {
+    total += chunk.length;
+    if (total > bytesMax) throw tooLarge(bytesMax);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, total);
 }
 
 const tooLarge = (bytesMax: number): Failure =>
-	new Failure(
-		"too_large",
-		"body_too_large",
-		`The body may hold at most ${bytesMax} bytes.`,
-	);
+  new Failure("too_large", "body_too_large", `The body may hold at most ${bytesMax} bytes.`);
 
 const noRoom = (): Failure =>
-	new Failure(
-		"unavailable",
-		"unavailable",
-		"The gateway is holding as many request bodies as it may. Try again.",
-		{
-			retryAfterSeconds: 1,
-		},
-	);
+  new Failure(
+    "unavailable",
+    "unavailable",
+    "The gateway is holding as many request bodies as it may. Try again.",
+    {
+      retryAfterSeconds: 1,
+    },
+  );

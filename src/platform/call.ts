@@ -14,6 +14,7 @@ export type Call = {
   readonly traceparent: string | null;
   /** 32 hex digits: of `traceparent`, or of `x-trace-id` alone. */
   readonly traceId: string | null;
+  /** The caller's address; asked of the socket when somebody wants to know. */
   readonly ip: string | null;
   /** Lifts Bun's idle timeout for this connection; a stream sends its own heartbeats. */
   readonly stayOpen: () => void;
@@ -27,7 +28,7 @@ const calls = new WeakMap<Request, Call>();
 export function beginCall(
   request: Request,
   url: URL,
-  connection: { ip: string | null; stayOpen: () => void },
+  connection: { address: () => string | null; stayOpen: () => void },
 ): Call {
   const sent = request.headers.get("traceparent");
   const parsed = sent === null ? null : traceparentForm.exec(sent);
@@ -39,7 +40,10 @@ export function beginCall(
     startedAt: performance.now(),
     traceparent: parsed ? sent : null,
     traceId: parsed?.[1] ?? (short !== null && traceIdForm.test(short) ? short : null),
-    ...connection,
+    get ip() {
+      return connection.address();
+    },
+    stayOpen: connection.stayOpen,
   };
   calls.set(request, call);
   return call;

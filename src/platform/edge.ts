@@ -13,116 +13,91 @@ import type { Log } from "./log.ts";
 import { isLoopbackHost } from "./loopback.ts";
 
 export type EdgeSettings = {
-	/** Host values besides loopback names: the public URL's and the configured ones, lower case. */
-	allowedHosts: () => readonly string[];
-	/** Origins that browsers may send: the configured ones and the public URL. */
-	allowedOrigins: () => readonly string[];
-	bodyBytesMax: (path: string) => number;
-	log: Log;
+  /** Host values besides loopback names: the public URL's and the configured ones, lower case. */
+  allowedHosts: () => readonly string[];
+  /** Origins that browsers may send: the configured ones and the public URL. */
+  allowedOrigins: () => readonly string[];
+  bodyBytesMax: (path: string) => number;
+  log: Log;
 };
 
 /** What Bun.serve knows about the connection. */
 export type Connection = {
-	requestIP(request: Request): { address: string } | null;
-	timeout(request: Request, seconds: number): void;
+  requestIP(request: Request): { address: string } | null;
+  timeout(request: Request, seconds: number): void;
 };
 
 export type Answerer = (request: Request) => Response | Promise<Response>;
 
 export function createEdge(settings: EdgeSettings, answer: Answerer) {
-	return async (request: Request, server: Connection): Promise<Response> => {
-		const host = request.headers.get("host");
-		const url = hostIsAllowed(host, settings.allowedHosts())
-			? urlOf(request)
-			: null;
-		if (url === null) return refuseHost(host);
-		const call = beginCall(request, url, {
-			ip: server.requestIP(request)?.address ?? null,
-			stayOpen: () => server.timeout(request, 0),
-		});
-		try {
-			inspect(call, settings);
-			return finish(await answer(request), call);
-		} catch (error) {
-			const failure = asFailure(error);
-			if (failure.status >= 500) settings.log.failure(failure, call);
-			return finish(
-				failureResponse(failure, dialectOf(url.pathname, request), call.id),
-				call,
-			);
-		}
-	};
+  return async (request: Request, server: Connection): Promise<Response> => {
+    const host = request.headers.get("host");
+    const url = hostIsAllowed(host, settings.allowedHosts()) ? urlOf(request) : null;
+    if (url === null) return refuseHost(host);
+    const call = beginCall(request, url, {
+      address: () => server.requestIP(request)?.address ?? null,
+      stayOpen: () => server.timeout(request, 0),
+    });
+    try {
+      inspect(call, settings);
+      return finish(await answer(request), call);
+    } catch (error) {
+      const failure = asFailure(error);
+      if (failure.status >= 500) settings.log.failure(failure, call);
+      return finish(failureResponse(failure, dialectOf(url.pathname, request), call.id), call);
+    }
+  };
 }
 
 function inspect(call: Call, settings: EdgeSettings): void {
-	const { request, url } = call;
-	if (
-		url.search !== "" &&
-		(url.searchParams.has("access_token") || url.searchParams.has("api_key"))
-	) {
-		throw new Failure(
-			"invalid",
-			"credential_in_query",
-			"Send the credential in the Authorization header, never in the URL.",
-		);
-	}
-	const origin = request.headers.get("origin");
-	if (
-		origin !== null &&
-		!openToAllOrigins(url.pathname) &&
-		!settings.allowedOrigins().includes(origin)
-	) {
-		throw new Failure(
-			"forbidden",
-			"origin_not_allowed",
-			"This origin is not in SPECGATE_CORS_ORIGINS.",
-		);
-	}
-	const length = Number(request.headers.get("content-length") ?? 0);
-	const bytesMax = settings.bodyBytesMax(url.pathname);
-	if (length > bytesMax) {
-		throw new Failure(
-			"too_large",
-			"body_too_large",
-			`The body may hold at most ${bytesMax} bytes.`,
-		);
-	}
+  const { request, url } = call;
+  if (url.search !== "" && (url.searchParams.has("access_token") || url.searchParams.has("api_key"))) {
+    throw new Failure(
+      "invalid",
+      "credential_in_query",
+      "Send the credential in the Authorization header, never in the URL.",
+    );
+  }
+  const origin = request.headers.get("origin");
+  if (origin !== null && !openToAllOrigins(url.pathname) && !settings.allowedOrigins().includes(origin)) {
+    throw new Failure("forbidden", "origin_not_allowed", "This origin is not in SPECGATE_CORS_ORIGINS.");
+  }
+  const length = Number(request.headers.get("content-length") ?? 0);
+  const bytesMax = settings.bodyBytesMax(url.pathname);
+  if (length > bytesMax) {
+    throw new Failure("too_large", "body_too_large", `The body may hold at most ${bytesMax} bytes.`);
+  }
 }
 
 /** Endpoints that carry their proof in the request itself and answer any origin, never with cookies. */
 export const openToAllOrigins = (path: string): boolean =>
-	path.startsWith("/.well-known/") ||
-	path === "/oauth/token" ||
-	path === "/oauth/revoke";
+  path.startsWith("/.well-known/") || path === "/oauth/token" || path === "/oauth/revoke";
 
 function finish(response: Response, call: Call): Response {
-	const headers = response.headers;
-	if (!headers.has("x-request-id")) headers.set("x-request-id", call.id);
-	if (call.traceId !== null) headers.set("x-trace-id", call.traceId);
-	headers.set("x-content-type-options", "nosniff");
-	return response;
+  const headers = response.headers;
+  if (!headers.has("x-request-id")) headers.set("x-request-id", call.id);
+  if (call.traceId !== null) headers.set("x-trace-id", call.traceId);
+  headers.set("x-content-type-options", "nosniff");
+  return response;
 }
 
 /** Two Host headers arrive joined by a comma and so match nothing. */
-function hostIsAllowed(
-	host: string | null,
-	allowed: readonly string[],
-): boolean {
-	if (host === null) return false;
-	const name = host.toLowerCase();
-	return isLoopbackHost(name) || allowed.includes(name);
+function hostIsAllowed(host: string | null, allowed: readonly string[]): boolean {
+  if (host === null) return false;
+  const name = host.toLowerCase();
+  return isLoopbackHost(name) || allowed.includes(name);
 }
 
 /** A Host such as `a@b` makes the URL unparsable; the allowlist has already refused it, this is the second lock. */
 function urlOf(request: Request): URL | null {
-	return URL.canParse(request.url) ? new URL(request.url) : null;
+  return URL.canParse(request.url) ? new URL(request.url) : null;
 }
 
 function refuseHost(host: string | null): Response {
-	const failure = new Failure(
-		"forbidden",
-		"host_not_allowed",
-		`The Host ${host === null ? "header is missing" : "is not one of this gateway's"}. Use its public URL, or add the name to SPECGATE_ALLOWED_HOSTS.`,
-	);
-	return failureResponse(failure, "problem", newId("req"));
+  const failure = new Failure(
+    "forbidden",
+    "host_not_allowed",
+    `The Host ${host === null ? "header is missing" : "is not one of this gateway's"}. Use its public URL, or add the name to SPECGATE_ALLOWED_HOSTS.`,
+  );
+  return failureResponse(failure, "problem", newId("req"));
 }

@@ -3,38 +3,31 @@ const names = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
 /** True for a loopback Host header, on any port. Expects lower case. */
 export function isLoopbackHost(host: string): boolean {
-	const portAt = host.lastIndexOf(":");
-	const hasPort = portAt > host.lastIndexOf("]") && portAt !== -1;
-	return (
-		names.has(hasPort ? host.slice(0, portAt) : host) &&
-		(!hasPort || /^\d{1,5}$/.test(host.slice(portAt + 1)))
-	);
+  const portAt = host.lastIndexOf(":");
+  const hasPort = portAt > host.lastIndexOf("]") && portAt !== -1;
+  return (
+    names.has(hasPort ? host.slice(0, portAt) : host) &&
+    (!hasPort || /^\d{1,5}$/.test(host.slice(portAt + 1)))
+  );
 }
 
 /** True for the address of a loopback peer. */
 export const isLoopbackAddress = (address: string): boolean =>
-	address === "::1" ||
-	address.startsWith("127.") ||
-	address.startsWith("::ffff:127.");
+  address === "::1" || address.startsWith("127.") || address.startsWith("::ffff:127.");
 
 /** The whole rule: a loopback peer, a loopback Host, and no sign of a proxy in between. */
-export function isLoopbackRequest(
-	request: Request,
-	peer: string | null,
-): boolean {
-	const host = request.headers.get("host")?.toLowerCase();
-	if (peer === null || host === undefined) return false;
-	const proxied = [
-		"forwarded",
-		"via",
-		"x-forwarded-for",
-		"x-forwarded-host",
-		"x-forwarded-proto",
-		"x-forwarded-port",
-	];
-	return (
-		isLoopbackAddress(peer) &&
-		isLoopbackHost(host) &&
-		!proxied.some((name) => request.headers.has(name))
-	);
+export function isLoopbackRequest(request: Request, peer: string | null): boolean {
+  const host = request.headers.get("host")?.toLowerCase();
+  if (peer === null || host === undefined) return false;
+  const proxied = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+  ];
+  return (
+    isLoopbackAddress(peer) && isLoopbackHost(host) && !proxied.some((name) => request.headers.has(name))
+  );
 }

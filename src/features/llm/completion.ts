@@ -38,13 +38,16 @@ export function parseCompletion(bytes: Uint8Array): Completion {
   return {
     bytes,
     model,
-    stream: streamAt !== null && parseMember(bytes, streamAt) === true,
-    asksUsage: includeUsageAt !== null && parseMember(bytes, includeUsageAt) === true,
+    stream: isTrue(bytes, streamAt),
+    asksUsage: isTrue(bytes, includeUsageAt),
     modelAt,
     optionsAt,
     includeUsageAt,
   };
 }
+
+const isTrue = (bytes: Uint8Array, member: Member | null): boolean =>
+  member?.kind === "boolean" && bytes[member.start] === 0x74;
 
 /** The body for the provider: its own model name, and `include_usage` where the gateway needs it; else byte for byte. */
 export function providerBody(

@@ -28,6 +28,9 @@ export type Ending = "answered" | "left" | "broken" | "refused" | "silent";
 
 export type ExchangeNeeds = { books: Books; count: CountTokens; watch: Watch };
 
+/** Who waits for the answer. */
+export type Caller = { credentialId: string; hasLeft: () => boolean; stayOpen: () => void };
+
 const heartbeatMs = 15_000;
 
 export class Exchange {
@@ -46,6 +49,8 @@ export class Exchange {
   readonly #target: Target;
   readonly #requestText: () => string;
   readonly #startedAt: number;
+  readonly #caller: Caller;
+  #staysOpen = false;
   #dispatchedAt = 0;
   #firstByteAt: number | null = null;
   #lastByteAt = 0;
@@ -57,13 +62,21 @@ export class Exchange {
 
   constructor(
     needs: ExchangeNeeds,
-    call: { start: StartRecord; target: Target; wire: Wire; startedAt: number; requestText: () => string },
+    call: {
+      start: StartRecord;
+      target: Target;
+      wire: Wire;
+      startedAt: number;
+      requestText: () => string;
+      caller: Caller;
+    },
   ) {
     this.#needs = needs;
     this.#start = call.start;
     this.#target = call.target;
     this.#startedAt = call.startedAt;
     this.#requestText = call.requestText;
+    this.#caller = call.caller;
     this.meter = new Meter(call.wire);
   }
 
@@ -116,6 +129,11 @@ export class Exchange {
     this.abort.abort();
   }
 
+  isOf(subject: string): boolean {
+    const { user_id, client_id, key_id } = this.#start;
+    return [user_id, client_id, key_id, this.#caller.credentialId].includes(subject);
+  }
+
   /** The caller is gone. */
   async leave(): Promise<void> {
     if (this.#ended !== null) return;
@@ -126,6 +144,13 @@ export class Exchange {
   }
 
   tick(now: number): void {
+    if (this.#caller.hasLeft()) {
+      void this.leave();
+      return;
+    }
+    // Once is enough, and only for calls that last: a provider may think for minutes, and the connection must not end first.
+    if (!this.#staysOpen) this.#caller.stayOpen();
+    this.#staysOpen = true;
     const { firstTokenMs, idleMs, totalMs } = this.#target.timeouts;
     // Only a stream has a first token to wait for; a whole answer may rightly take as long as `total_ms`.
     const waits = this.#firstByteAt === null;

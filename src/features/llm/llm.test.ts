@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import OpenAI from "openai";
+import { localActor } from "../../testing/desk.ts";
 import { startGateway } from "../../testing/gateway.ts";
 import {
   bodyOf,
@@ -410,6 +411,27 @@ test("bad requests are refused before a provider is asked, in the plane's own wo
     expect([response.status, body.error?.code]).toEqual([status, code]);
   }
   expect(provider.received.length).toBe(asked);
+});
+
+test("revoking a key ends its stream under way", async () => {
+  const { key, id } = await gateway.keys.create(localActor, {
+    owner: { clientId: robo.id },
+    scope: "llm:chat",
+  });
+  provider.script(
+    "m",
+    events(
+      Array.from({ length: 100 }, () => chunk("word ")),
+      { gapMs: 50 },
+    ),
+  );
+  const response = await gateway.as(key).chat({ stream: true });
+  const text = response.text();
+  await gateway.keys.revoke(localActor, id);
+  const revokedAt = performance.now();
+  expect(await text).toContain('"code":"invalid_api_key"');
+  expect(performance.now() - revokedAt).toBeLessThan(1_000);
+  expect((await gateway.as(key).chat({})).status).toBe(401);
 });
 
 test("tags stand on the row", async () => {

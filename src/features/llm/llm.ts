@@ -70,8 +70,6 @@ export class Completions {
   /** Answers one chat completion. Throws a Failure only while nothing has been sent. */
   async complete(opened: OpenedBy): Promise<Response> {
     const admission = await this.admittance.admit(opened);
-    // A provider may think for minutes; from here the gateway's own timeouts decide, not the connection's.
-    opened.call.stayOpen();
     try {
       return await this.#run(this.#prepare(opened, admission));
     } catch (error) {
@@ -80,13 +78,23 @@ export class Completions {
     }
   }
 
+  /** Ends the calls under way of a user, client, key or token that was revoked. */
+  cut(subject: string): void {
+    const failure = new Failure(
+      "unauthenticated",
+      "unauthenticated",
+      "The credential of this call was revoked.",
+    );
+    this.#needs.watch.giveUp(failure, subject);
+  }
+
   /** Lets nobody in, waits for the calls under way, and ends those that are still open after `milliseconds`. */
   async drain(milliseconds: number): Promise<void> {
     const { watch } = this.#needs;
     this.admittance.close();
     const deadline = performance.now() + milliseconds;
     while (watch.size > 0 && performance.now() < deadline) await Bun.sleep(20);
-    watch.giveUpAll(new Failure("unavailable", "unavailable", "The gateway is shutting down."));
+    watch.giveUp(new Failure("unavailable", "unavailable", "The gateway is shutting down."));
     const partingDeadline = performance.now() + partingMs;
     while (watch.size > 0 && performance.now() < partingDeadline) await Bun.sleep(20);
   }
@@ -102,6 +110,12 @@ export class Completions {
       wire: chatWire,
       startedAt: opened.call.startedAt,
       requestText: requestText(completion.bytes),
+      // Asked at each tick instead of listened to: most calls are over before the first one.
+      caller: {
+        credentialId: opened.principal.credentialId,
+        hasLeft: () => opened.request.signal.aborted,
+        stayOpen: opened.call.stayOpen,
+      },
     });
     return { opened, admission, target, exchange, hideUsage: setUsage, body };
   }
@@ -137,10 +151,8 @@ export class Completions {
   }
 
   async #run(leg: Leg): Promise<Response> {
-    const { exchange, opened } = leg;
+    const { exchange } = leg;
     await exchange.begin();
-    const leave = () => void exchange.leave();
-    opened.request.signal.addEventListener("abort", leave, { once: true });
     try {
       const upstream = await this.#dispatch(leg);
       exchange.status = upstream.status;

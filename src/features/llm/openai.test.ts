@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import type { Usage } from "../../db/ledger.ts";
 import { Meter } from "./meter.ts";
 import { chatWire } from "./openai.ts";
 import { costOf } from "./prices.ts";
@@ -15,8 +16,8 @@ function metered(...events: Buffer[]): Meter {
 
 test("usage is read from every place that providers put it", () => {
   const usage = { prompt_tokens: 10, completion_tokens: 4, total_tokens: 14 };
-  const read = { ...noUsage, input: 10, output: 4 };
-  const rows: [string, Buffer[], typeof read | null][] = [
+  const read: Usage = { ...noUsage, input: 10, output: 4 };
+  const rows: [string, Buffer[], Usage | null][] = [
     ["OpenAI's own chunk", [event({ choices: [], usage })], read],
     ["a chunk that also has text", [event({ choices, usage })], read],
     [

@@ -31,13 +31,13 @@ export function dispatchOpenai(
     signal: AbortSignal;
   },
 ): Promise<Response> {
-  const headers = new Headers({ "accept-encoding": "identity", "user-agent": "specgate" });
+  const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "specgate" };
   for (const name of forwarded) {
     const value = call.headers.get(name);
-    if (value !== null) headers.set(name, value);
+    if (value !== null) headers[name] = value;
   }
-  if (call.traceparent !== null) headers.set("traceparent", call.traceparent);
-  if (provider.apiKey !== null) headers.set("authorization", `Bearer ${provider.apiKey.reveal()}`);
+  if (call.traceparent !== null) headers.traceparent = call.traceparent;
+  if (provider.apiKey !== null) headers.authorization = `Bearer ${provider.apiKey.reveal()}`;
   return fetch(`${provider.baseUrl}${call.path}${call.search}`, {
     method: "POST",
     headers,

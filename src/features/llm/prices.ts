@@ -19,27 +19,27 @@ export type Prices = {
   known(provider: string): string[];
 };
 
+type Entry = { price: PriceSnapshot | null; claimed: boolean };
+
 export function createPrices(gateway: () => GatewayConfig): Prices {
-  const cache = new Map<string, PriceSnapshot | null>();
+  const cache = new Map<string, Entry>();
   let cachedFor: GatewayConfig | null = null;
+  const entryOf = (provider: string, model: string): Entry => {
+    const config = gateway();
+    if (config !== cachedFor || cache.size > 10_000) cache.clear();
+    cachedFor = config;
+    const name = `${provider}/${model}`;
+    const cached = cache.get(name);
+    if (cached !== undefined) return cached;
+    const listed = tablePrice(config, provider, model);
+    const claimed = listed !== null || Object.hasOwn(config.prices, name);
+    const entry = { price: override(config.prices, name) ?? listed, claimed };
+    cache.set(name, entry);
+    return entry;
+  };
   return {
-    find(provider, model) {
-      const config = gateway();
-      if (config !== cachedFor || cache.size > 10_000) cache.clear();
-      cachedFor = config;
-      const name = `${provider}/${model}`;
-      const cached = cache.get(name);
-      if (cached !== undefined) return cached;
-      const found = override(config.prices, name) ?? tablePrice(config, provider, model);
-      cache.set(name, found);
-      return found;
-    },
-    claims(provider, model) {
-      const config = gateway();
-      return (
-        Object.hasOwn(config.prices, `${provider}/${model}`) || tablePrice(config, provider, model) !== null
-      );
-    },
+    find: (provider, model) => entryOf(provider, model).price,
+    claims: (provider, model) => entryOf(provider, model).claimed,
     known: (provider) => tableOf(gateway(), provider)?.models.map((model) => model.id) ?? [],
   };
 }
@@ -50,13 +50,17 @@ export function costOf(usage: Usage | null, prices: PriceSnapshot | null): NanoU
   const cached = usage.cached_read ?? 0;
   const written = usage.cache_write ?? 0;
   const plain = Math.max(0, (usage.input ?? 0) - cached - written);
-  // A long context at a high price passes 2^53 before it is divided.
-  const total =
-    BigInt(plain) * BigInt(prices.input) +
-    BigInt(cached) * BigInt(prices.cached_read) +
-    BigInt(written) * BigInt(prices.cache_write) +
-    BigInt(usage.output ?? 0) * BigInt(prices.output);
-  return Number((total + 500_000n) / 1_000_000n);
+  const output = usage.output ?? 0;
+  const { input, cached_read, cache_write } = prices;
+  const total = plain * input + cached * cached_read + written * cache_write + output * prices.output;
+  // Below 2^53 each of these sums is exact; a long context at a high price passes it before it is divided.
+  if (total < Number.MAX_SAFE_INTEGER - 500_000) return Math.floor((total + 500_000) / 1_000_000);
+  const exact =
+    BigInt(plain) * BigInt(input) +
+    BigInt(cached) * BigInt(cached_read) +
+    BigInt(written) * BigInt(cache_write) +
+    BigInt(output) * BigInt(prices.output);
+  return Number((exact + 500_000n) / 1_000_000n);
 }
 
 /** The most exact pattern wins: a full name, then the longest prefix before a `*`. */

@@ -4,9 +4,15 @@
  */
 import type { Failure } from "../../platform/failure.ts";
 
-export type Watched = { tick(monotonicMs: number): void; giveUp(failure: Failure): void };
+export type Watched = {
+  tick(monotonicMs: number): void;
+  giveUp(failure: Failure): void;
+  /** Whether this call was made with a credential of this user, client, key or token. */
+  isOf(subject: string): boolean;
+};
 
-const tickMs = 100;
+/** A caller who leaves is noticed within one of these, and its provider's connection closed within 100 ms. */
+const tickMs = 50;
 
 export class Watch {
   readonly #watched = new Set<Watched>();
@@ -24,8 +30,10 @@ export class Watch {
     this.#timer = null;
   }
 
-  giveUpAll(failure: Failure): void {
-    for (const watched of this.#watched) watched.giveUp(failure);
+  /** All of them, or those of one user, client, key or token. */
+  giveUp(failure: Failure, subject: string | null = null): void {
+    for (const watched of this.#watched)
+      if (subject === null || watched.isOf(subject)) watched.giveUp(failure);
   }
 
   get size(): number {

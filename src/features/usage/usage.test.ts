@@ -70,7 +70,7 @@ async function send(as: string, path: string): Promise<Response> {
   const request = new Request(`http://127.0.0.1/api/v1${path}`, {
     headers: { authorization: `Bearer ${as}` },
   });
-  beginCall(request, new URL(request.url), { ip: null, stayOpen: () => {} });
+  beginCall(request, new URL(request.url), { address: () => null, stayOpen: () => {} });
   return await app.handle(request);
 }
 
