@@ -42,7 +42,7 @@ export function connect(endpoint: Endpoint, options: ConnectOptions): Sql {
     types,
     connection: {
       application_name: options.applicationName,
-      ...(options.statementTimeoutMs === null ? {} : { statement_timeout: options.statementTimeoutMs }),
+      ...(options.statementTimeoutMs === null ? {} : limits(options.statementTimeoutMs)),
     },
   };
   // postgres.js names each custom type in the client's own type; to the stores they are plain values.
@@ -51,6 +51,12 @@ export function connect(endpoint: Endpoint, options: ConnectOptions): Sql {
   const place = { path: socketPath(directory), database, user, password: endpoint.password.reveal() };
   return postgres({ ...settings, ...place }) as unknown as Sql;
 }
+
+/** An idle transaction would also hold back what readers of the event and audit logs may see. */
+const limits = (statementTimeoutMs: number) => ({
+  statement_timeout: statementTimeoutMs,
+  idle_in_transaction_session_timeout: 10_000,
+});
 
 export const socketPath = (directory: string): string => `${directory}/.s.PGSQL.5432`;
 

@@ -5,9 +5,10 @@
  * our cluster, and a server is reused only when the socket answers for our cluster in our build and settings.
  */
 import { spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { kill } from "node:process";
 import { Failure } from "../platform/failure.ts";
+import { socketPath } from "./connection.ts";
 import type { Owner } from "./embedded-home.ts";
 
 export type Place = {
@@ -17,6 +18,8 @@ export type Place = {
   readonly socketDir: string;
   readonly logPath: string;
   readonly owner: Owner | null;
+  /** Who starts it: this process. */
+  readonly parentPid: number;
   readonly settings: Readonly<Record<string, string>>;
 };
 
@@ -24,6 +27,7 @@ export type Postmaster = { readonly pid: number; readonly exited: Promise<void> 
 
 /** Resolves when the server takes connections; a server that gives up is a failure with the end of its log. */
 export async function startPostmaster(place: Place): Promise<Postmaster> {
+  disownLocks(place);
   const settings = Object.entries(place.settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   writeFileSync(place.logPath, "", { mode: 0o600 });
   const log = openSync(place.logPath, "a");
@@ -56,27 +60,39 @@ export async function startPostmaster(place: Place): Promise<Postmaster> {
   return { pid: child.pid, exited: ended.promise };
 }
 
+/**
+ * After a crash the lock files can name a pid that some other process has by now, and PostgreSQL would not start. A file
+ * that names its parent it takes for stale; the rest of it must stay, because it also guards the shared memory.
+ */
+function disownLocks(place: Place): void {
+  const path = `${place.cluster}/postmaster.pid`;
+  if (existsSync(path)) {
+    const lines = readFileSync(path, "utf8").split("\n");
+    writeFileSync(path, [String(place.parentPid), ...lines.slice(1)].join("\n"));
+  }
+  rmSync(`${socketPath(place.socketDir)}.lock`, { force: true });
+}
+
 /** The postmaster of this cluster, if one runs, whoever started it. */
 export function findPostmaster(cluster: string): Postmaster | null {
   const found = readPidFile(cluster);
   if (found === null || !isOurs(found.pid, cluster)) return null;
-  const { pid } = found;
   const gone = async () => {
-    while (isOurs(pid, cluster)) await Bun.sleep(250);
+    while (isOurs(found.pid, cluster)) await Bun.sleep(250);
   };
-  return { pid, exited: gone() };
+  return { pid: found.pid, exited: gone() };
 }
 
 /** Fast first (clients are cut, a checkpoint is written), then immediate, then by force. */
-export async function stopPostmaster(pid: number, cluster: string): Promise<void> {
+export async function stopPostmaster(postmaster: number, cluster: string): Promise<void> {
   for (const [signal, patienceMs] of [
     ["SIGINT", 10_000],
     ["SIGQUIT", 5_000],
     ["SIGKILL", 2_000],
   ] as const) {
-    if (!isOurs(pid, cluster)) return;
-    signalTo(pid, signal);
-    if (await until(patienceMs, () => !isOurs(pid, cluster))) return;
+    if (!isOurs(postmaster, cluster)) return;
+    signalTo(postmaster, signal);
+    if (await until(patienceMs, () => !isOurs(postmaster, cluster))) return;
   }
 }
 
@@ -93,35 +109,36 @@ export async function until(milliseconds: number, done: () => boolean): Promise<
 function readPidFile(cluster: string): { pid: number; ready: number | null } | null {
   try {
     const lines = readFileSync(`${cluster}/postmaster.pid`, "utf8").split("\n");
-    const pid = Number(lines[0]);
-    if (!Number.isInteger(pid) || pid <= 1) return null;
-    return { pid, ready: lines[7]?.trim() === "ready" ? pid : null };
+    const found = Number(lines[0]);
+    if (!Number.isInteger(found) || found <= 1) return null;
+    return { pid: found, ready: lines[7]?.trim() === "ready" ? found : null };
   } catch {
     return null;
   }
 }
 
-function isOurs(pid: number, cluster: string): boolean {
+function isOurs(process: number, cluster: string): boolean {
   try {
-    kill(pid, 0);
+    kill(process, 0);
   } catch {
     return false;
   }
-  return commandLine(pid).includes(cluster);
+  const command = commandLine(process);
+  return command.includes("/bin/postgres") && command.includes(cluster);
 }
 
-function commandLine(pid: number): string {
+function commandLine(process: number): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    return readFileSync(`/proc/${process}/cmdline`, "utf8");
   } catch {
     // No /proc on this system, or the process is gone.
-    return Bun.spawnSync({ cmd: ["ps", "-ww", "-o", "command=", "-p", String(pid)] }).stdout.toString();
+    return Bun.spawnSync({ cmd: ["ps", "-ww", "-o", "command=", "-p", String(process)] }).stdout.toString();
   }
 }
 
-function signalTo(pid: number, signal: NodeJS.Signals): void {
+function signalTo(process: number, signal: NodeJS.Signals): void {
   try {
-    kill(pid, signal);
+    kill(process, signal);
   } catch {
     // It ended by itself in between.
   }

@@ -89,6 +89,7 @@ test("a pid file that names a stranger's process harms nobody", async () => {
   await cluster.stop();
   const stranger = Bun.spawn({ cmd: ["sleep", "60"] });
   await Bun.write(`${home}/cluster/postmaster.pid`, `${stranger.pid}\n${home}/cluster\n`);
+  await Bun.write(`${home}/socket/.s.PGSQL.5432.lock`, `${stranger.pid}\n${home}/cluster\n`);
   const again = await ownCluster({ dir: cluster.dir });
   expect(await ask(again.embedded.gateway, "select 1 as one")).toEqual({ one: 1 });
   expect(stranger.killed).toBe(false);

@@ -156,7 +156,15 @@ function prepare(needs: EmbeddedNeeds, state: State, home: Home, server: string)
   state.owner = home.owner;
   if (moved || !existsSync(cluster)) saveState(needs.dir, state);
   ensureCluster(cluster, server, home, state.passwords.postgres);
-  return { server, cluster, socketDir, logPath: `${home.path}/postgres.log`, owner: home.owner, settings };
+  return {
+    server,
+    cluster,
+    socketDir,
+    logPath: `${home.path}/postgres.log`,
+    owner: home.owner,
+    parentPid: needs.host.pid,
+    settings,
+  };
 }
 
 /** For one gateway on a machine that it shares; every write still reaches the disk before it is acknowledged. */
@@ -173,7 +181,11 @@ const modest: Record<string, string> = {
   max_parallel_workers_per_gather: "0",
   client_connection_check_interval: "1s",
   idle_in_transaction_session_timeout: "10s",
-  log_min_messages: "warning",
+  // What a statement did wrong is the gateway's to log, without the values that it held.
+  log_min_messages: "log",
+  log_min_error_statement: "panic",
+  log_error_verbosity: "terse",
+  log_checkpoints: "off",
   timezone: "UTC",
 };
 

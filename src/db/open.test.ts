@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { eq, like } from "drizzle-orm";
 import { Failure } from "../platform/failure.ts";
+import { Secret } from "../platform/secret.ts";
 import { type OwnCluster, ownCluster, type TestDatabase, testDatabase } from "../testing/cluster.ts";
-import { connect, endpointOf, urlOf } from "./connection.ts";
+import { connect, endpointOf, socketPath, urlOf } from "./connection.ts";
 import type { Database } from "./database.ts";
 import { applicationName, claimEpoch, endOlderBackends, heartbeat } from "./instance.ts";
 import { openDatabase } from "./open.ts";
@@ -81,6 +82,60 @@ test("a database's place can be said as a URL, sockets included", async () => {
   expect(await again`select 1 as one`).toHaveLength(1);
   await again.end();
 });
+
+test("a pooler that knows few start parameters is served without them", async () => {
+  const { gateway } = shared;
+  if (gateway.kind !== "socket") throw new Error("not a socket");
+  const pooler = startPooler(socketPath(gateway.directory));
+  const name = `${gateway.user}:${gateway.password.reveal()}`;
+  const database = await openDatabase({
+    endpoint: {
+      kind: "url",
+      url: new Secret(`postgres://${name}@127.0.0.1:${pooler.port}/${gateway.database}`),
+    },
+    direct: gateway,
+    prepare: false,
+    applicationName: "specgate/test",
+  });
+  const [limit] = await database.sql`show statement_timeout`;
+  expect(limit?.statement_timeout).toBe("0");
+  await database.db.insert(projects).values({ id: "prj_pooled", name: "pooled" });
+  const found = await database.transaction((tx) =>
+    tx.select().from(projects).where(eq(projects.id, "prj_pooled")),
+  );
+  expect(found).toHaveLength(1);
+  await database.close();
+  pooler.stop(true);
+});
+
+/** As PgBouncer does: a start parameter that it does not track ends the connection. */
+function startPooler(path: string) {
+  type Link = { up: Promise<Bun.Socket<undefined>> | null };
+  return Bun.listen<Link>({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      open: (down) => {
+        down.data = { up: null };
+      },
+      async data(down, bytes) {
+        if (down.data.up === null && bytes.includes("statement_timeout")) {
+          const said = Buffer.from("SFATAL\0C08P01\0Munsupported startup parameter: statement_timeout\0\0");
+          const size = Buffer.alloc(4);
+          size.writeInt32BE(said.length + 4);
+          down.end(Buffer.concat([Buffer.from("E"), size, said]));
+          return;
+        }
+        down.data.up ??= Bun.connect<undefined>({
+          unix: path,
+          socket: { data: (_up, answer) => void down.write(answer), close: () => void down.end() },
+        });
+        (await down.data.up).write(bytes);
+      },
+      close: (down) => void down.data.up?.then((up) => up.end()),
+    },
+  });
+}
 
 test("an epoch is only raised, and a copied data dir is found out", async () => {
   const { sql } = shared.database;
