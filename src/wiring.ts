@@ -9,7 +9,7 @@ import type { Database } from "./db/database.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
 import { createRecord } from "./features/audit/audit.ts";
 import { openHeads } from "./features/audit/heads.ts";
-import { createSealKey, openSealKey } from "./features/audit/seal-key.ts";
+import { sealKeyIn } from "./features/audit/seal-key.ts";
 import { createSealer } from "./features/audit/sealer.ts";
 import { findEpoch } from "./features/audit/store.ts";
 import { Health } from "./features/health/health.ts";
@@ -30,7 +30,7 @@ import { Usage } from "./features/usage/usage.ts";
 import type { Clock } from "./platform/clock.ts";
 import type { Config, GatewayConfig } from "./platform/config.ts";
 import { signingSecretsOf } from "./platform/config-signing.ts";
-import { type DataDir, secretText } from "./platform/data-dir.ts";
+import type { DataDir } from "./platform/data-dir.ts";
 import { createGuard, type Guard } from "./platform/guard.ts";
 import { createLimits, type LimitNumbers } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
@@ -71,17 +71,7 @@ export type Parts = {
 
 export async function wire(input: WiringInput): Promise<Parts> {
   const { config, gateway, dir, database, clock, log, addresses } = input;
-  const auditEpoch = await findEpoch(database.db);
-  const record = createRecord(auditEpoch);
-  const sealKey = openSealKey(secretText(dir, "audit-key.pem", () => createSealKey().reveal()));
-  mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
-  const sealer = createSealer({
-    database,
-    epoch: auditEpoch,
-    key: sealKey,
-    heads: openHeads(dir.file("audit/heads.jsonl")),
-    log,
-  });
+  const { record, sealer } = await wireAudit(input);
   const identity = await wireIdentity(input, record);
   const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
   await sealer.start();
@@ -128,6 +118,16 @@ export async function wire(input: WiringInput): Promise<Parts> {
       await ledger.close();
       await sealer.stop();
     },
+  };
+}
+
+async function wireAudit({ dir, database, log }: WiringInput) {
+  const epoch = await findEpoch(database.db);
+  mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
+  const heads = openHeads(dir.file("audit/heads.jsonl"));
+  return {
+    record: createRecord(epoch),
+    sealer: createSealer({ database, epoch, key: sealKeyIn(dir), heads, log }),
   };
 }
 

@@ -10,7 +10,7 @@ import type { Database } from "../db/database.ts";
 import { pendingMigrations } from "../db/migrate.ts";
 import { createRecord } from "../features/audit/audit.ts";
 import { type Heads, openHeads } from "../features/audit/heads.ts";
-import { createSealKey, openSealKey } from "../features/audit/seal-key.ts";
+import { sealKeyIn } from "../features/audit/seal-key.ts";
 import { createSealer } from "../features/audit/sealer.ts";
 import { findEpoch, insertKey } from "../features/audit/store.ts";
 import { createPasswords } from "../features/identity/passwords.ts";
@@ -26,7 +26,6 @@ import { Tokens } from "../features/tokens/tokens.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Config } from "../platform/config.ts";
 import { signingSecretsOf } from "../platform/config-signing.ts";
-import { secretText } from "../platform/data-dir.ts";
 import { Failure } from "../platform/failure.ts";
 import { silentLog } from "../platform/log.ts";
 import { configOf } from "./config.ts";
@@ -116,7 +115,7 @@ function furnish(
 function sealing({ database, place }: LocalDatabase, epoch: number, heads: Heads): () => Promise<void> {
   const { dir, shared } = place;
   if (shared) return async () => undefined;
-  const key = openSealKey(secretText(dir, "audit-key.pem", () => createSealKey().reveal()));
+  const key = sealKeyIn(dir);
   mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
   return async () => {
     await insertKey(database.db, key);

@@ -3,13 +3,11 @@
  *
  * START is written before a call is sent, END when an attempt is over; the last END carries the request's CLOSE.
  * A record is merged by its key and its state's rank, so order and repetition do not matter:
- * open < unknown < {settled, estimated, failed}; the first final state wins and nothing replaces it.
+ * open < unknown < {settled, estimated, failed}; the first final state wins and nothing replaces it. A row is `open`
+ * while in flight and `unknown` when it was sent and nobody knows how it ended.
  */
 export const finalStates = ["settled", "estimated", "failed"] as const;
 export type FinalState = (typeof finalStates)[number];
-/** `open` while in flight; `unknown` when it was sent and nobody knows how it ended. */
-export type LedgerState = "open" | "unknown" | FinalState;
-
 /** `whole`: the caller got the last byte. `cut`: it left, or the stream broke. `none`: nothing was sent to it. */
 export type Delivery = "whole" | "cut" | "none";
 

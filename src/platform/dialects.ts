@@ -68,7 +68,7 @@ const oauthCodes = new Set([
   "server_error",
 ]);
 
-export function problemBody(failure: Failure, requestId: string): Record<string, unknown> {
+function problemBody(failure: Failure, requestId: string): Record<string, unknown> {
   return {
     type: `urn:specgate:problem:${failure.code}`,
     title: titles[failure.kind],
@@ -95,7 +95,7 @@ export function openaiBody(failure: Failure): Record<string, unknown> {
   };
 }
 
-export function anthropicBody(failure: Failure, requestId: string): Record<string, unknown> {
+function anthropicBody(failure: Failure, requestId: string): Record<string, unknown> {
   return {
     type: "error",
     error: { type: anthropicTypes[failure.kind] ?? "invalid_request_error", message: failure.message },

@@ -70,7 +70,7 @@ function inspect(call: Call, settings: EdgeSettings): void {
 }
 
 /** Endpoints that carry their proof in the request itself and answer any origin, never with cookies. */
-export const openToAllOrigins = (path: string): boolean =>
+const openToAllOrigins = (path: string): boolean =>
   path.startsWith("/.well-known/") || path === "/oauth/token" || path === "/oauth/revoke";
 
 function finish(response: Response, call: Call): Response {

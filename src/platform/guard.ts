@@ -79,6 +79,8 @@ function respond(answer: Answer): Response {
   return Response.json(answer, { headers: { "cache-control": "no-store" } });
 }
 
+const sendOne = "This needs a credential: send `Authorization: Bearer <access token or API key>`.";
+
 /** With both headers `Authorization` wins, and a malformed one is not rescued by the other. */
 function bearerOf(request: Request, plane: Plane): string {
   const authorization = request.headers.get("authorization");
@@ -89,7 +91,10 @@ function bearerOf(request: Request, plane: Plane): string {
   }
   const key = plane === "llm" ? request.headers.get("x-api-key") : null;
   if (key) return key;
-  throw unauthenticated("This needs a credential: send `Authorization: Bearer <access token or API key>`.");
+  // No error code for someone who sent nothing (RFC 6750 section 3.1).
+  throw new Failure("unauthenticated", "unauthenticated", sendOne, {
+    headers: { "www-authenticate": 'Bearer realm="specgate"' },
+  });
 }
 
 export const unauthenticated = (message: string, cause?: unknown): Failure =>

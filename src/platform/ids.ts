@@ -27,10 +27,6 @@ export type Prefix = (typeof prefixes)[number];
 declare const brand: unique symbol;
 export type Id<P extends Prefix> = `${P}_${string}` & { readonly [brand]?: P };
 
-export type UserId = Id<"usr">;
-export type ProjectId = Id<"prj">;
-export type ClientId = Id<"cli">;
-export type KeyId = Id<"key">;
 export type RequestId = Id<"req">;
 
 export function newId<P extends Prefix>(prefix: P): Id<P> {

@@ -20,7 +20,7 @@ export type JsonBounds = {
   readonly depthMax: number;
   readonly keysMax: number;
 };
-export const defaultBounds: JsonBounds = { depthMax: 100, keysMax: 100_000 };
+const defaultBounds: JsonBounds = { depthMax: 100, keysMax: 100_000 };
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const QUOTE = 0x22;

@@ -12,7 +12,7 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 /** True for the address of a loopback peer. */
-export const isLoopbackAddress = (address: string): boolean =>
+const isLoopbackAddress = (address: string): boolean =>
   address === "::1" || address.startsWith("127.") || address.startsWith("::ffff:127.");
 
 /** The whole rule: a loopback peer, a loopback Host, and no sign of a proxy in between. */

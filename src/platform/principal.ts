@@ -1,4 +1,3 @@
-import type { Clock } from "./clock.ts";
 import type { ClientKind, Role, Scope } from "./scopes.ts";
 
 /**
@@ -31,5 +30,3 @@ export type Plane = "control" | "llm" | "mcp";
 
 /** Finds who holds a bearer credential for a plane; throws `unauthenticated`, or `auth_unavailable` when it cannot know. */
 export type Authenticate = (bearer: string, plane: Plane) => Principal | Promise<Principal>;
-
-export const isExpired = (principal: Principal, clock: Clock): boolean => principal.expiresAt <= clock.now();

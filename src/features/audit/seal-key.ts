@@ -3,6 +3,7 @@
  * that a public key put in another's place in the database does not answer to its name.
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify } from "node:crypto";
+import { type DataDir, secretText } from "../../platform/data-dir.ts";
 import { Secret } from "../../platform/secret.ts";
 import { hex, sha256 } from "./canonical.ts";
 
@@ -12,6 +13,10 @@ export type SealKey = {
   readonly publicKey: Uint8Array;
   sign(hash: Uint8Array): Uint8Array;
 };
+
+/** The data dir's own key, made when it has none. */
+export const sealKeyIn = (dir: DataDir): SealKey =>
+  openSealKey(secretText(dir, "audit-key.pem", () => createSealKey().reveal()));
 
 /** PKCS #8, PEM: what the data dir keeps. */
 export function createSealKey(): Secret {

@@ -23,7 +23,7 @@ export type Target = {
   readonly timeouts: TimeoutsConfig;
 };
 
-export const demoTarget: Target = {
+const demoTarget: Target = {
   provider: demoProvider,
   model: demoModel,
   config: null,
