@@ -68,7 +68,7 @@ test("the lock ends with its process, however that ends", async () => {
     await lockDataDir(openDataDir("${dir.path}", { create: false }), { pid: 1, command: "serve", waitMs: 0 });
     console.log("locked");
     setInterval(() => {}, 1000);`;
-  const other = Bun.spawn({ cmd: ["bun", "-e", source], stdout: "pipe" });
+  const other = Bun.spawn({ cmd: [process.execPath, "-e", source], stdout: "pipe" });
   await other.stdout.getReader().read();
   expect(findHolder(dir)).toMatchObject({ command: "serve" });
   other.kill("SIGKILL");
