@@ -96,7 +96,7 @@ export async function stopPostmaster(postmaster: number, cluster: string): Promi
   }
 }
 
-export async function until(milliseconds: number, done: () => boolean): Promise<boolean> {
+async function until(milliseconds: number, done: () => boolean): Promise<boolean> {
   const deadline = performance.now() + milliseconds;
   while (!done()) {
     if (performance.now() > deadline) return false;

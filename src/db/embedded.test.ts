@@ -1,10 +1,12 @@
 import { afterAll, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { kill } from "node:process";
-import { openDataDir } from "../platform/data-dir.ts";
+import { execPath, kill } from "node:process";
+import { type DataDir, openDataDir } from "../platform/data-dir.ts";
+import { silentLog } from "../platform/log.ts";
 import { host, ownCluster, scratchDir, testDir } from "../testing/cluster.ts";
 import { connect, type Endpoint } from "./connection.ts";
 import { embeddedEndpoints } from "./embedded.ts";
+import { findPostmaster } from "./embedded-process.ts";
 
 const plain = { applicationName: "test", prepare: false, connectionsMax: 1, statementTimeoutMs: null };
 
@@ -71,16 +73,50 @@ test("what was written is there after a stop and a start, which takes a quarter 
   await second.stop();
 });
 
-test("a server left running is taken over; one with other settings is stopped first", async () => {
-  const first = await ownCluster();
-  const pid = first.embedded.pid();
-  const same = await ownCluster({ dir: first.dir });
-  expect(same.embedded.pid()).toBe(pid);
-  const other = await ownCluster({ dir: first.dir, settings: { work_mem: "5MB" } });
-  expect(other.embedded.pid()).not.toBe(pid);
+/** Starts the server of a data dir in a process of its own, which is then killed as a gateway might be. */
+async function leaveRunning(dir: DataDir): Promise<void> {
+  const source = `
+    import { startEmbedded } from "${import.meta.dir}/embedded.ts";
+    import { type DataDir, openDataDir } from "${import.meta.dir}/../platform/data-dir.ts";
+    import { silentLog as log } from "${import.meta.dir}/../platform/log.ts";
+    const dir = openDataDir(${JSON.stringify(dir.path)}, { create: false });
+    await startEmbedded({ dir, host: ${JSON.stringify(host)}, postgresUid: null, log });
+    console.log("up");`;
+  const gateway = Bun.spawn({ cmd: [execPath, "-e", source], stdout: "pipe" });
+  await gateway.stdout.getReader().read();
+  gateway.kill("SIGKILL");
+  await gateway.exited;
+}
+
+test("a server that a killed gateway left running is taken over; with other settings it is stopped first", async () => {
+  const dir = testDir();
+  await leaveRunning(dir);
+  const pid = findPostmaster(`${dir.file("postgres")}/cluster`)?.pid;
+  expect(pid).toBeGreaterThan(0);
+  const same = await ownCluster({ dir });
+  expect(same.embedded.pid()).toBe(pid ?? 0);
+  await same.stop();
+  await leaveRunning(dir);
+  const other = await ownCluster({ dir, settings: { work_mem: "5MB" } });
   expect(await ask(other.embedded.superuser, "show work_mem")).toEqual({ work_mem: "5MB" });
-  // The two earlier owners also see their server end; only one may bring it back.
-  await Promise.all([first.stop(), same.stop(), other.stop()]);
+  await other.stop();
+});
+
+test("a postmaster killed alone is followed by a new one, once its backends are gone", async () => {
+  const errors: string[] = [];
+  const cluster = await ownCluster({ log: { ...silentLog, error: (event) => errors.push(event) } });
+  const killed = cluster.embedded.pid();
+  const busy = connect(cluster.embedded.gateway, plain);
+  // Computes without ever waiting, so it does not see for a while that its postmaster is gone.
+  const computing = busy`select count(*) from generate_series(1, 10000000)`.catch((error) => error);
+  await Bun.sleep(200);
+  kill(killed, "SIGKILL");
+  while (cluster.embedded.pid() === killed) await Bun.sleep(20);
+  expect(await ask(cluster.embedded.gateway, "select 1 as one")).toEqual({ one: 1 });
+  expect(errors).toEqual([]);
+  await computing;
+  await busy.end({ timeout: 0 });
+  await cluster.stop();
 });
 
 test("a pid file that names a stranger's process harms nobody", async () => {

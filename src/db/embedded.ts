@@ -155,7 +155,10 @@ function prepare(needs: EmbeddedNeeds, state: State, home: Home, server: string)
   state.socketDir = socketDir;
   state.owner = home.owner;
   if (moved || !existsSync(cluster)) saveState(needs.dir, state);
-  ensureCluster(cluster, server, home, state.passwords.postgres);
+  ensureCluster(cluster, server, home, {
+    password: state.passwords.postgres,
+    platform: needs.host.platform,
+  });
   return {
     server,
     cluster,
@@ -211,7 +214,19 @@ async function start(place: Place, superuser: Endpoint, log: Log): Promise<Postm
     log.warn("a PostgreSQL of an earlier run is in the way; it is stopped", { pid: running.pid });
     await stopPostmaster(running.pid, place.cluster);
   }
-  return await startPostmaster(place);
+  return await startWhenFree(place, performance.now() + 10_000);
+}
+
+/** After `kill -9` of the postmaster alone, its last backends may still be on their way out. */
+async function startWhenFree(place: Place, deadline: number): Promise<Postmaster> {
+  try {
+    return await startPostmaster(place);
+  } catch (error) {
+    const busy = error instanceof Error && error.message.includes("shared memory block");
+    if (!busy || performance.now() > deadline) throw error;
+    await Bun.sleep(200);
+    return await startWhenFree(place, deadline);
+  }
 }
 
 /** Our cluster, this build, these settings: otherwise it is not the server that this gateway was tested with. */

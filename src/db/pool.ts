@@ -10,7 +10,7 @@ import { type Line, Lines, type OpenClient, type Pending } from "./lines.ts";
 import { codeOf, unavailable } from "./unavailable.ts";
 
 export const statementTimeoutMs = 5_000;
-export const answerTimeoutMs = 6_000;
+const answerTimeoutMs = 6_000;
 
 export type Pool = {
   /** Statements, helpers, `unsafe` and `begin` (without savepoints); LISTEN needs a connection of its own. */
