@@ -14,6 +14,7 @@ import {
   findHorizon,
   findLastSeal,
   hashRows,
+  hasUnsealed,
   insertKey,
   insertSeal,
   lockSealing,
@@ -44,6 +45,7 @@ export function createSealer(needs: SealerNeeds): Sealer {
   let wake = () => {};
 
   const seal = async (): Promise<Seal | undefined> => {
+    if (!(await hasUnsealed(needs.database.db, needs.epoch))) return undefined;
     const made = await needs.database.transaction((tx) => sealRows(tx, needs));
     if (made === undefined) return undefined;
     await needs.heads.append(made);

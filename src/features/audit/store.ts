@@ -71,13 +71,23 @@ export async function insertRow(tx: Db, row: NewRow): Promise<void> {
 /** The cluster that this database is counted as: 1, until a restore opens the next. */
 export async function findEpoch(db: Db): Promise<number> {
   const [row] = (await db.execute(sql`
-    select greatest(1, (select max(epoch) from audit), (select max(epoch) from audit_seals)) as epoch`)) as unknown as {
+    select greatest(1, (select epoch from audit order by id desc limit 1), (select max(epoch) from audit_seals)) as epoch`)) as unknown as {
     epoch: number;
   }[];
   return row?.epoch ?? 1;
 }
 
 export type Seal = SealHead & { readonly hash: Uint8Array; readonly signature: Uint8Array };
+
+/** Whether there is anything that no seal covers yet. */
+export async function hasUnsealed(db: Db, epoch: number): Promise<boolean> {
+  const [row] = (await db.execute(sql`
+    select exists (
+      select from audit where epoch = ${epoch} and xid >= coalesce(
+        (select to_xid from audit_seals where epoch = ${epoch} order by no desc limit 1), '0'::xid8)
+    ) as found`)) as unknown as { found: boolean }[];
+  return row?.found ?? false;
+}
 
 /** An arbitrary number that names the sealer's lock. */
 const sealLock = 0x7365616c;
