@@ -186,7 +186,7 @@ function createHealth(
       },
       {
         name: "specgate_calls_ended_total",
-        help: "LLM calls whose end is durable.",
+        help: "LLM calls whose end was written to the journal since the start.",
         type: "counter",
         read: () => ledger.counts().ended,
       },

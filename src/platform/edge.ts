@@ -32,7 +32,8 @@ export type Answerer = (request: Request) => Response | Promise<Response>;
 export function createEdge(settings: EdgeSettings, answer: Answerer) {
   return async (request: Request, server: Connection): Promise<Response> => {
     const host = request.headers.get("host");
-    const url = hostIsAllowed(host, settings.allowedHosts()) ? urlOf(request) : null;
+    // A Host such as `a@b` makes the URL unparsable; the allowlist has refused it already, this is the second lock.
+    const url = hostIsAllowed(host, settings) ? URL.parse(request.url) : null;
     if (url === null) return refuseHost(host);
     const call = beginCall(request, url, {
       address: () => server.requestIP(request)?.address ?? null,
@@ -82,15 +83,10 @@ function finish(response: Response, call: Call): Response {
 }
 
 /** Two Host headers arrive joined by a comma and so match nothing. */
-function hostIsAllowed(host: string | null, allowed: readonly string[]): boolean {
+function hostIsAllowed(host: string | null, settings: EdgeSettings): boolean {
   if (host === null) return false;
   const name = host.toLowerCase();
-  return isLoopbackHost(name) || allowed.includes(name);
-}
-
-/** A Host such as `a@b` makes the URL unparsable; the allowlist has already refused it, this is the second lock. */
-function urlOf(request: Request): URL | null {
-  return URL.canParse(request.url) ? new URL(request.url) : null;
+  return isLoopbackHost(name) || settings.allowedHosts().includes(name);
 }
 
 function refuseHost(host: string | null): Response {

@@ -48,9 +48,12 @@ export function createGuard(needs: { authenticate: Authenticate; limits: Limits;
   return {
     bearer(policy, answer) {
       return door(policy, needs.log, async (opened) => {
-        const principal = await needs.authenticate(bearerOf(opened.request, policy.plane), policy.plane);
+        // Known credentials are answered at once, and an await of what is already there still costs a turn.
+        const found = needs.authenticate(bearerOf(opened.request, policy.plane), policy.plane);
+        const principal = found instanceof Promise ? await found : found;
         if (policy.scope !== null && !principal.scopes.has(policy.scope)) throw missingScope(policy.scope);
-        const rate = await needs.limits.admit(policy.plane, principal);
+        const admitted = needs.limits.admit(policy.plane, principal);
+        const rate = admitted instanceof Promise ? await admitted : admitted;
         const response = respond(await answer({ ...opened, principal }));
         for (const name in rate) response.headers.set(name, rate[name] as string);
         return response;

@@ -11,14 +11,17 @@ import type { Plane, Principal } from "./principal.ts";
 export type RequestLimits = Record<Plane, number | null>;
 export type LimitNumbers = { requests: RequestLimits; llmTokens: number | null };
 
+export type RateHeaders = Readonly<Record<string, string>>;
+
 export type Limits = {
   /** Counts one request, or throws 429 `rate_limit_exceeded`. Returns the headers that tell the caller what is left. */
-  admit(plane: Plane, principal: Principal): Promise<Record<string, string>>;
+  admit(plane: Plane, principal: Principal): RateHeaders | Promise<RateHeaders>;
   /** Counts tokens that a call has used. The call that passes the limit is served; the next one waits. */
   spend(credentialId: string, tokens: number): void;
 };
 
 const windowSeconds = 60;
+const noHeaders: RateHeaders = {};
 
 export function createLimits(perMinute: () => LimitNumbers): Limits {
   const limiters = new Map<string, RateLimiterMemory>();
@@ -35,17 +38,23 @@ export function createLimits(perMinute: () => LimitNumbers): Limits {
     const spent = await limiterOf("tokens", llmTokens).get(credentialId);
     if (spent !== null && spent.consumedPoints >= llmTokens) throw tooManyTokens(llmTokens, spent);
   };
+  const admitCounted = async (plane: Plane, principal: Principal): Promise<RateHeaders> => {
+    if (plane === "llm") await refuseSpent(principal.credentialId);
+    const points = perMinute().requests[plane];
+    if (points === null) return noHeaders;
+    try {
+      return headersOf(plane, points, await limiterOf(plane, points).consume(principal.credentialId));
+    } catch (refused) {
+      if (!(refused instanceof RateLimiterRes)) throw refused;
+      throw tooMany(plane, points, refused);
+    }
+  };
   return {
-    async admit(plane, principal) {
-      if (plane === "llm") await refuseSpent(principal.credentialId);
-      const points = perMinute().requests[plane];
-      if (points === null) return {};
-      try {
-        return headersOf(plane, points, await limiterOf(plane, points).consume(principal.credentialId));
-      } catch (refused) {
-        if (!(refused instanceof RateLimiterRes)) throw refused;
-        throw tooMany(plane, points, refused);
-      }
+    admit(plane, principal) {
+      const { requests, llmTokens } = perMinute();
+      // Most calls of an unlimited plane never wait for anything here.
+      if (requests[plane] === null && (plane !== "llm" || llmTokens === null)) return noHeaders;
+      return admitCounted(plane, principal);
     },
     spend(credentialId, tokens) {
       const { llmTokens } = perMinute();

@@ -7,15 +7,20 @@ import type { Target } from "./route.ts";
 
 const returned = /^(?:content-type|retry-after|openai-.+|anthropic-(?!ratelimit).+)$/;
 
-export function answerHeaders(exchange: Exchange, target: Target, upstream: Response): Headers {
-  const headers = new Headers();
-  for (const [name, value] of upstream.headers) if (returned.test(name)) headers.set(name, value);
-  headers.set("cache-control", "no-store");
-  headers.set("x-request-id", exchange.requestId);
-  headers.set("x-specgate-provider", target.provider);
-  headers.set("x-specgate-model", encodeURI(target.model));
-  headers.set("x-specgate-attempts", "1");
-  headers.set("x-specgate-overhead-ms", exchange.overheadMs.toFixed(2));
+export function answerHeaders(
+  exchange: Exchange,
+  target: Target,
+  upstream: Response,
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    "cache-control": "no-store",
+    "x-request-id": exchange.requestId,
+    "x-specgate-provider": target.provider,
+    "x-specgate-model": encodeURI(target.model),
+    "x-specgate-attempts": "1",
+    "x-specgate-overhead-ms": exchange.overheadMs.toFixed(2),
+  };
+  for (const [name, value] of upstream.headers) if (returned.test(name)) headers[name] = value;
   return headers;
 }
 

@@ -170,9 +170,17 @@ export class Exchange {
     return this.#ended;
   }
 
-  async #settle(ending: Ending, error: string | null): Promise<Settled> {
+  #settle(ending: Ending, error: string | null): Promise<Settled> {
     const endedAt = performance.now();
-    const usage = ending === "refused" || ending === "silent" ? null : await this.#usage();
+    const reported = this.meter.usage;
+    if (ending === "refused" || ending === "silent") return this.#write(ending, error, null, endedAt);
+    if (reported !== null && reported.input !== null && reported.output !== null) {
+      return this.#write(ending, error, reported, endedAt);
+    }
+    return this.#counted(reported).then((usage) => this.#write(ending, error, usage, endedAt));
+  }
+
+  async #write(ending: Ending, error: string | null, usage: Usage | null, endedAt: number): Promise<Settled> {
     const state = this.#stateOf(ending);
     const cost = state === "failed" ? 0 : costOf(usage, this.#start.prices);
     const delivery = ending === "answered" ? "whole" : this.#delivery;
@@ -201,10 +209,8 @@ export class Exchange {
     return this.meter.isFinal ? "settled" : "estimated";
   }
 
-  /** The provider's numbers where there are any; what it left out is counted from the texts. */
-  async #usage(): Promise<Usage> {
-    const reported = this.meter.usage;
-    if (reported !== null && reported.input !== null && reported.output !== null) return reported;
+  /** What the provider left out, counted from the texts. */
+  async #counted(reported: Usage | null): Promise<Usage> {
     const { text, foldedTokens } = this.meter.written();
     const [input, output] = await this.#needs.count([
       reported?.input == null ? this.#requestText() : "",

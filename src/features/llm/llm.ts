@@ -221,8 +221,8 @@ export class Completions {
     const settled = await exchange.end("answered");
     this.#over(leg);
     const headers = answerHeaders(exchange, leg.target, upstream);
-    if (settled.cost !== null) headers.set("x-specgate-cost-usd", formatUsd(settled.cost));
-    headers.set("x-specgate-usage", usageHeader(settled));
+    if (settled.cost !== null) headers["x-specgate-cost-usd"] = formatUsd(settled.cost);
+    headers["x-specgate-usage"] = usageHeader(settled);
     return new Response(document.bytes as Uint8Array<ArrayBuffer>, { status: upstream.status, headers });
   }
 

@@ -63,6 +63,7 @@ async function mergeOnce(sql: Sql, owner: Owner, batch: Batch): Promise<void> {
       // the tables were small must not scan them when they are large.
       tx`select pg_advisory_xact_lock(${mergeLock}::int, hashtext(${owner.instance})),
            set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+           set_config('plan_cache_mode', 'force_generic_plan', true),
            set_config('synchronous_commit', 'on', true)`,
       tx.unsafe<{ instance_epoch: number | null; lsn_before: number }[]>(
         statement,

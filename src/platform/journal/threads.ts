@@ -83,7 +83,8 @@ export class SyncThread {
   /** Something was written: wakes the thread, answers the number it will be reported under. */
   flush(): number {
     const flush = (Atomics.add(this.#control, word.flushed, 1) + 1) | 0;
-    Atomics.notify(this.#control, word.flushed);
+    // Waking costs a system call, and a thread that is still syncing looks again by itself.
+    if (Atomics.load(this.#control, word.waiting) === 1) Atomics.notify(this.#control, word.flushed);
     return flush;
   }
 
