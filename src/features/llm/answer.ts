@@ -16,7 +16,8 @@ export function answerHeaders(
     "cache-control": "no-store",
     "x-request-id": exchange.requestId,
     "x-specgate-provider": target.provider,
-    "x-specgate-model": encodeURI(target.model),
+    // Half a surrogate pair is valid in JSON and fatal to encodeURI.
+    "x-specgate-model": encodeURI(target.model.toWellFormed()),
     "x-specgate-attempts": "1",
     "x-specgate-overhead-ms": exchange.overheadMs.toFixed(2),
   };

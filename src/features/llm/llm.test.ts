@@ -434,6 +434,15 @@ test("revoking a key ends its stream under way", async () => {
   expect((await gateway.as(key).chat({})).status).toBe(401);
 });
 
+test("a model may be called anything that JSON can spell", async () => {
+  for (const model of ["openai/ไทย 😀", "openai/\ud800", "openai/a\u0000b", `openai/${"m".repeat(3_000)}`]) {
+    provider.script("*", json({ choices: [], usage }));
+    const response = await robo.chat({ model });
+    expect([model.slice(0, 20), response.status]).toEqual([model.slice(0, 20), 200]);
+    expect(await row(response)).toMatchObject({ state: "settled", input: 9 });
+  }
+});
+
 test("tags stand on the row", async () => {
   provider.script("m", json({ choices: [], usage }));
   const response = await robo.chat({}, { headers: { "x-specgate-tags": "team=red, run=42" } });
