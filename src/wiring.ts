@@ -48,6 +48,7 @@ export type WiringInput = {
   log: Log;
   version: string;
   residentBytes: () => number;
+  fetchesMax: number;
   /** Further warnings for `/readyz`. */
   warnings: () => string[];
 };
@@ -152,13 +153,14 @@ async function wireIdentity(
 }
 
 function createHealth(
-  { database, version, warnings, residentBytes }: WiringInput,
+  { database, version, warnings, residentBytes, fetchesMax }: WiringInput,
   ledger: Ledger,
   completions: Completions,
 ): Health {
   const lagSecondsMax = 5;
   return new Health({
     version,
+    fetchesMax,
     checks: [
       { name: "database", check: () => database.ping(2_000) },
       { name: "journal", check: ledger.check },

@@ -1,17 +1,11 @@
 import { closeSync, existsSync, fdatasyncSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import type { Config } from "../platform/config.ts";
+import { fleetingDisk } from "../platform/disk.ts";
 import type { Finding } from "./doctor.ts";
 
 const freeBytesMin = 256 * 1024 * 1024;
 const syncMsMax = 50;
 const rounds = 16;
-
-/** What `statfs` calls file systems that do not outlive the machine or the container. */
-const fleeting = new Map([
-  [0x01021994, "tmpfs, which a reboot empties"],
-  [0x858458f6, "ramfs, which a reboot empties"],
-  [0x794c7630, "a container's own layer, which goes with the container"],
-]);
 
 /** How long a sync takes, how much room is left, and whether the disk outlives the process. */
 export function checkJournal(config: Config): Finding[] {
@@ -21,7 +15,7 @@ export function checkJournal(config: Config): Finding[] {
   if (!existsSync(config.dataDir))
     return [{ name, status: "failure", message: `there is no data dir at ${config.dataDir}` }];
   try {
-    const { type, bavail, bsize } = statfsSync(config.dataDir);
+    const { bavail, bsize } = statfsSync(config.dataDir);
     const free = bavail * bsize;
     const took = timeSyncs(config.dataDir);
     const slow = took > syncMsMax;
@@ -32,8 +26,8 @@ export function checkJournal(config: Config): Finding[] {
         message: `sync in ${took.toFixed(1)} ms${slow ? ", which each call waits for" : ""}; ${gib(free)} GiB free`,
       },
     ];
-    const kind = fleeting.get(type);
-    if (kind === undefined) return findings;
+    const kind = fleetingDisk(config.dataDir);
+    if (kind === null) return findings;
     const message = `${config.dataDir} is on ${kind}: mount a volume, or set SPECGATE_JOURNAL=database`;
     return [...findings, { name, status: "warning", message }];
   } catch (error) {

@@ -9,6 +9,7 @@ import type { Config } from "../platform/config.ts";
 import { type ConfigFlags, loadConfig } from "../platform/config-load.ts";
 import { bootId, openDataDir } from "../platform/data-dir.ts";
 import { findHolder, lockDataDir } from "../platform/data-dir-lock.ts";
+import { fleetingDisk } from "../platform/disk.ts";
 import { createEdge } from "../platform/edge.ts";
 import { Failure } from "../platform/failure.ts";
 import { createLog, type Log } from "../platform/log.ts";
@@ -89,7 +90,8 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
     log,
     version: world.version,
     residentBytes: world.residentBytes,
-    warnings: () => [...reload.warnings(), ...fetchWarnings(world, config)],
+    fetchesMax: world.fetchesMax,
+    warnings: () => [...reload.warnings(), ...fetchWarnings(world, config), ...diskWarnings(config)],
   });
   closing.push(() => parts.close());
   const server = listen(parts, log);
@@ -156,6 +158,12 @@ function addressesOf(config: Config): () => Addresses {
   const scheme = new URL(publicUrl).protocol;
   const addresses = { publicUrl, aliases: config.allowedHosts.map((host) => `${scheme}//${host}`) };
   return () => addresses;
+}
+
+function diskWarnings({ dataDir, journal }: Config): string[] {
+  const kind = journal === "disk" ? fleetingDisk(dataDir) : null;
+  if (kind === null) return [];
+  return [`the journal is on ${kind}: mount a volume, or set SPECGATE_JOURNAL=database`];
 }
 
 function fetchWarnings(world: World, config: Config): string[] {

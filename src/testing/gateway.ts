@@ -87,6 +87,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     log,
     version: "0.0.0-test",
     residentBytes: () => 0,
+    fetchesMax: 256,
     warnings: () => [],
   });
   const server = listen(parts, log);

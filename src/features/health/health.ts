@@ -15,6 +15,8 @@ export type Readiness = {
   /** What an operator should know all the same. */
   warnings: string[];
   checks: Record<string, "ok" | "failed">;
+  /** How many provider connections the process may have at once. */
+  fetches_max: number;
 };
 
 /** A number that Prometheus reads, in its text format's words. */
@@ -34,6 +36,7 @@ export class Health {
       warnings: () => string[];
       metrics: readonly Metric[];
       version: string;
+      fetchesMax: number;
     },
   ) {}
 
@@ -57,6 +60,7 @@ export class Health {
       checks: Object.fromEntries(
         results.map(({ name, reason }) => [name, reason === null ? "ok" : "failed"]),
       ),
+      fetches_max: this.needs.fetchesMax,
     };
   }
 
