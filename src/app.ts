@@ -33,7 +33,8 @@ export function createApp(parts: Parts): App {
   ]);
 }
 
-function mount(features: readonly AnyElysia[]): App {
+/** Throws for a route whose handler the guard did not make. */
+export function mount(features: readonly AnyElysia[]): App {
   // The router must take the path from the parsed URL: with the default it counts characters from a fixed offset,
   // and a short Host moves the path.
   const router = new Elysia({ handler: { standardHostname: false } }).onError(({ request, code, error }) => {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { createApp } from "./app.ts";
+import { Elysia } from "elysia";
+import { createApp, mount } from "./app.ts";
 import { localActor } from "./testing/desk.ts";
 import { startGateway } from "./testing/gateway.ts";
 
@@ -24,6 +25,11 @@ test("every route is behind a policy, and the list of public ones is this one", 
     "POST /oauth/revoke",
     "POST /oauth/token",
   ]);
+});
+
+test("a route that the guard did not make stops the start", () => {
+  const forgotten = new Elysia({ prefix: "/api/v1" }).get("/secrets", () => "all of them");
+  expect(() => mount([forgotten])).toThrow("GET /api/v1/secrets has no policy");
 });
 
 test("a stranger gets 401 with a challenge at every other door", async () => {
