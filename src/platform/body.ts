@@ -21,20 +21,20 @@ export async function readBody(
   }
   const announced = announcedBytes(request);
   if (announced !== null && announced > limits.bodyBytesMax) throw tooLarge(limits.bodyBytesMax);
-  const reserved = announced ?? 0;
-  if (room.bytes + reserved > limits.roomBytesMax) throw noRoom();
-  room.bytes += reserved;
-  let held = reserved;
+  let held = 0;
+  const hold = (bytes: number) => {
+    if (room.bytes + bytes > limits.roomBytesMax) throw noRoom();
+    room.bytes += bytes;
+    held += bytes;
+  };
   const release = () => {
     room.bytes -= held;
     held = 0;
   };
   try {
-    const bytes =
-      announced === null ? await readCounted(request, limits.bodyBytesMax) : await request.bytes();
-    room.bytes += bytes.length - held;
-    held = bytes.length;
-    return { bytes, release };
+    if (announced === null) return { bytes: await readCounted(request, limits.bodyBytesMax, hold), release };
+    hold(announced);
+    return { bytes: await request.bytes(), release };
   } catch (error) {
     release();
     if (error instanceof Failure) throw error;
@@ -55,18 +55,25 @@ export function requireJson(request: Request): void {
   );
 }
 
-function announcedBytes(request: Request): number | null {
+/** Two Content-Length headers arrive joined by a comma: no number, and no comparison would ever stop it. */
+export function announcedBytes(request: Request): number | null {
   const length = request.headers.get("content-length");
-  return length === null ? null : Number(length);
+  if (length === null || /^\d+$/.test(length)) return length === null ? null : Number(length);
+  throw new Failure("invalid", "invalid_request", "Content-Length must stand once, as a whole number.");
 }
 
-/** For chunked bodies, whose length nobody announced. */
-async function readCounted(request: Request, bytesMax: number): Promise<Uint8Array> {
+/** For chunked bodies, whose length nobody announced. They take their room as they come. */
+async function readCounted(
+  request: Request,
+  bytesMax: number,
+  hold: (bytes: number) => void,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
   for await (const chunk of request.body ?? []) {
     total += chunk.length;
     if (total > bytesMax) throw tooLarge(bytesMax);
+    hold(chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, total);

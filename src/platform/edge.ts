@@ -5,6 +5,7 @@
  * query and strangers' origins, caps announced bodies, and gives each answer its request id and security headers.
  * It decides nothing about who may do what: that belongs to the route (guard.ts).
  */
+import { announcedBytes } from "./body.ts";
 import { beginCall, type Call } from "./call.ts";
 import { dialectOf, failureResponse } from "./dialects.ts";
 import { asFailure, Failure } from "./failure.ts";
@@ -63,7 +64,7 @@ function inspect(call: Call, settings: EdgeSettings): void {
   if (origin !== null && !openToAllOrigins(url.pathname) && !settings.allowedOrigins().includes(origin)) {
     throw new Failure("forbidden", "origin_not_allowed", "This origin is not in SPECGATE_CORS_ORIGINS.");
   }
-  const length = Number(request.headers.get("content-length") ?? 0);
+  const length = announcedBytes(request) ?? 0;
   const bytesMax = settings.bodyBytesMax(url.pathname);
   if (length > bytesMax) {
     throw new Failure("too_large", "body_too_large", `The body may hold at most ${bytesMax} bytes.`);

@@ -19,8 +19,17 @@ export type Member = {
 export type JsonBounds = {
   readonly depthMax: number;
   readonly keysMax: number;
+  /** Members and elements at any depth: sixteen million zeros fit into a body and take seconds to look at. */
+  readonly valuesMax: number;
+  /** Each top-level key is decoded and remembered, which costs more than looking at it. */
+  readonly membersMax: number;
 };
-const defaultBounds: JsonBounds = { depthMax: 100, keysMax: 100_000 };
+const defaultBounds: JsonBounds = {
+  depthMax: 100,
+  keysMax: 100_000,
+  valuesMax: 250_000,
+  membersMax: 1_000,
+};
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const QUOTE = 0x22;
@@ -31,6 +40,8 @@ const [COMMA, COLON, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [
 
 const notJson = (at: number): Failure =>
   new Failure("invalid", "invalid_json", `The body is not valid JSON (at byte ${at}).`);
+
+const tooComplex = (what: string): Failure => new Failure("invalid", "json_too_complex", `The body ${what}.`);
 
 /**
  * The members of the one JSON object that `bytes` holds. Throws `invalid_json`, or `json_too_complex` beyond the bounds.
@@ -67,6 +78,7 @@ class ObjectScan {
   readonly #seen = new Set<string>();
   #at = 0;
   #keys = 0;
+  #values = 0;
   #key = "";
   #valueStart = 0;
 
@@ -88,6 +100,9 @@ class ObjectScan {
 
   /** One member of an object, or one element of an array, with the comma or the closing that follows it. */
   #step(): void {
+    if (++this.#values > this.#bounds.valuesMax) {
+      throw tooComplex(`holds more than ${this.#bounds.valuesMax} values`);
+    }
     const inObject = this.#open[this.#open.length - 1] === OPEN_BRACE;
     if (inObject) this.#readKey();
     else this.#next();
@@ -105,11 +120,7 @@ class ObjectScan {
   #push(bracket: number): void {
     this.#open.push(bracket);
     if (this.#open.length > this.#bounds.depthMax) {
-      throw new Failure(
-        "invalid",
-        "json_too_complex",
-        `The body nests deeper than ${this.#bounds.depthMax} levels.`,
-      );
+      throw tooComplex(`nests deeper than ${this.#bounds.depthMax} levels`);
     }
     this.#at++;
     const closing = bracket === OPEN_BRACE ? CLOSE_BRACE : CLOSE_BRACKET;
@@ -148,11 +159,7 @@ class ObjectScan {
     const start = this.#at;
     this.#skipString();
     if (++this.#keys > this.#bounds.keysMax) {
-      throw new Failure(
-        "invalid",
-        "json_too_complex",
-        `The body holds more than ${this.#bounds.keysMax} keys.`,
-      );
+      throw tooComplex(`holds more than ${this.#bounds.keysMax} keys`);
     }
     if (this.#open.length === 1) this.#takeKey(start);
     if (this.#next() !== COLON) throw notJson(this.#at);
@@ -176,6 +183,9 @@ class ObjectScan {
       );
     }
     this.#seen.add(this.#key);
+    if (this.#seen.size > this.#bounds.membersMax) {
+      throw tooComplex(`holds more than ${this.#bounds.membersMax} top-level keys`);
+    }
   }
 
   #skipScalar(): void {

@@ -473,3 +473,15 @@ test("the OpenAI SDK works unmodified: whole, streamed, aborted, refused", async
   expect(listed.data.some((model) => model.id === "fast")).toBe(true);
   expect((await client.models.retrieve("openai/anything")).id).toBe("openai/anything");
 });
+
+test("a body over the cap is refused in the plane's own words, announced or not", async () => {
+  const bytes = new Uint8Array(33_554_433).fill(0x20);
+  const pieces = () => new Blob([bytes]).stream();
+  for (const body of [bytes, pieces()]) {
+    const headers = { "content-type": "application/json" };
+    const response = await robo.fetch("/v1/chat/completions", { method: "POST", headers, body });
+    expect(response.status).toBe(413);
+    expect(response.headers.get("x-request-id")).toStartWith("req_");
+    expect(await response.json()).toMatchObject({ error: { code: "body_too_large" } });
+  }
+});

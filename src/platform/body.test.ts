@@ -1,0 +1,62 @@
+import { expect, test } from "bun:test";
+import { readBody } from "./body.ts";
+import { Failure } from "./failure.ts";
+import { scanObject } from "./json.ts";
+
+const limits = { bodyBytesMax: 100, roomBytesMax: 150 };
+
+/** A request as one without an announced length arrives: in pieces. */
+const chunked = (...sizes: number[]) =>
+  new Request("http://localhost/", {
+    method: "POST",
+    body: new ReadableStream<Uint8Array>({
+      pull(controller) {
+        const size = sizes.shift();
+        if (size === undefined) controller.close();
+        else controller.enqueue(new Uint8Array(size));
+      },
+    }),
+  });
+
+const codeOf = (reading: Promise<unknown>) =>
+  reading.then(
+    () => "read",
+    (error: unknown) => (error instanceof Failure ? error.code : String(error)),
+  );
+
+test("bodies of unannounced length take their room as they come, and give it back", async () => {
+  const room = { bytes: 0 };
+  const first = await readBody(chunked(40, 40), limits, room);
+  expect(room.bytes).toBe(80);
+  expect(await codeOf(readBody(chunked(40, 40), limits, room))).toBe("unavailable");
+  expect(await codeOf(readBody(chunked(60, 41), limits, { bytes: 0 }))).toBe("body_too_large");
+  expect(room.bytes).toBe(80);
+  first.release();
+  expect(room.bytes).toBe(0);
+});
+
+test("a length that is no number is refused and leaves the room's count alone", async () => {
+  const room = { bytes: 0 };
+  for (const length of ["2, 2", "1e3", "-1", ""]) {
+    const request = new Request("http://localhost/", {
+      method: "POST",
+      body: "{}",
+      headers: { "content-length": length },
+    });
+    expect([length, await codeOf(readBody(request, limits, room))]).toEqual([length, "invalid_request"]);
+  }
+  expect(room.bytes).toBe(0);
+});
+
+test("a body of too many values is refused before it holds anyone up", () => {
+  const bombs = [
+    `{"a":[${"0,".repeat(8_000_000)}0]}`,
+    `{"a":[${"[],".repeat(5_000_000)}0]}`,
+    `{${Array.from({ length: 99_000 }, (_, i) => `"${i}":0`).join(",")}}`,
+  ].map((text) => new TextEncoder().encode(text));
+  for (const bomb of bombs) {
+    const startedAt = performance.now();
+    expect(() => scanObject(bomb)).toThrow(/holds more than/);
+    expect(performance.now() - startedAt).toBeLessThan(400);
+  }
+});
