@@ -190,6 +190,23 @@ describe("with no gateway", () => {
     ).not.toBeNull();
   }, 60_000);
 
+  test("a mistake in the file stops no command that needs nothing of it", async () => {
+    const cwd = join(home, "broken");
+    mkdirSync(cwd);
+    writeFileSync(join(cwd, "specgate.yaml"), "modles: {}\n");
+    const dataDir = join(home, "specgate-data");
+    for (const line of ["client list", "usage", "audit verify"]) {
+      const said = await specgate(`${line} --data-dir ${dataDir}`, { cwd });
+      expect([line, said.code]).toEqual([line, 0]);
+      expect(said.err).toContain('warning: specgate.yaml:1: modles: no such key; did you mean "models"?');
+    }
+    const doctor = await specgate(`doctor --data-dir ${dataDir}`, { cwd });
+    expect(doctor.code).toBe(1);
+    expect(doctor.out).toMatch(/FAIL +configuration .*modles.*ok +database/s);
+    for (const line of ["serve", "migrate", "config check"])
+      expect([line, (await specgate(line, { cwd })).code]).toEqual([line, 2]);
+  }, 60_000);
+
   test("a desktop client has no secret", async () => {
     const line = "client create --kind desktop --redirect-uri http://127.0.0.1/cb --scope llm:chat";
     expect(Object.keys(await json(line))).not.toContain("client_secret");

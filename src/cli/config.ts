@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { Config } from "../platform/config.ts";
 import { loadConfig } from "../platform/config-load.ts";
 import { configValues, printConfig } from "../platform/config-print.ts";
-import { printJson } from "./print.ts";
+import { printable, printJson } from "./print.ts";
 import { Misuse, type World } from "./world.ts";
 
 export type SettingFlags = { config?: string; dataDir?: string };
@@ -47,4 +47,13 @@ export function configOf(world: World, flags: SettingFlags): Config {
   if (!loaded.ok) throw new Misuse(loaded.mistakes);
   for (const line of loaded.warnings) world.stderr(`specgate: warning: ${line}\n`);
   return loaded.config;
+}
+
+/** For commands that read nothing of the file: its mistakes are warnings there. */
+export function configWithoutFile(world: World, flags: SettingFlags): Config {
+  const { env, cwd } = world;
+  const loaded = loadConfig({ env, cwd, flags, terminal: world.isTerminal });
+  if (loaded.ok || loaded.withoutFile === null) return configOf(world, flags);
+  for (const line of loaded.mistakes) world.stderr(`specgate: warning: ${printable(line)}\n`);
+  return loaded.withoutFile;
 }

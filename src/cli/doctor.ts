@@ -48,12 +48,16 @@ async function examine(world: World, flags: Flags, tell: (finding: Finding) => v
     add(
       ...loaded.mistakes.map((message) => ({ name: "configuration", status: "failure" as const, message })),
     );
-    return findings;
+  } else {
+    add({ name: "configuration", status: "ok", message: loaded.config.file ?? "environment and defaults" });
+    add(
+      ...loaded.warnings.map((message) => ({ name: "configuration", status: "warning" as const, message })),
+    );
   }
-  add({ name: "configuration", status: "ok", message: loaded.config.file ?? "environment and defaults" });
-  add(...loaded.warnings.map((message) => ({ name: "configuration", status: "warning" as const, message })));
-  await checkBooks(world, loaded.config, add);
-  add(...(await checkProviders(loaded.config.gateway.providers)));
+  // Without its file a gateway still has a database and a disk, though perhaps not these providers.
+  const config = loaded.ok ? loaded.config : loaded.withoutFile;
+  if (config !== null) await checkBooks(world, config, add);
+  if (loaded.ok) add(...(await checkProviders(loaded.config.gateway.providers)));
   return findings;
 }
 

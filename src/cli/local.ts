@@ -28,7 +28,7 @@ import type { Config } from "../platform/config.ts";
 import { signingSecretsOf } from "../platform/config-signing.ts";
 import { Failure } from "../platform/failure.ts";
 import { silentLog } from "../platform/log.ts";
-import { configOf } from "./config.ts";
+import { configWithoutFile } from "./config.ts";
 import { type LocalDatabase, openLocalDatabase } from "./local-database.ts";
 import { publicUrlOf } from "./public-url.ts";
 import type { World } from "./world.ts";
@@ -54,7 +54,7 @@ export async function withLocal<T>(
   flags: LocalFlags,
   work: (local: Local) => Promise<T>,
 ): Promise<T> {
-  const config = configOf(world, flags);
+  const config = configWithoutFile(world, flags);
   const opened = await openLocalDatabase(world, config, "local command");
   try {
     await requireSchema(opened.database);

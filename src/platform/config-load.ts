@@ -1,7 +1,8 @@
 /**
  * The configuration: flags over environment over defaults, and specgate.yaml beside them.
  *
- * Either a complete `Config`, or every mistake of every source at once, one line each; never half a configuration.
+ * Either a complete `Config`, or every mistake of every source at once, one line each; never half a configuration. Who
+ * needs nothing of the file can go on without it: a revocation must not wait for a model's name to be spelled right.
  */
 import { readFileSync, statSync } from "node:fs";
 import { relative, resolve } from "node:path";
@@ -28,15 +29,24 @@ export type ConfigSource = {
 
 export type LoadedConfig =
   | { ok: true; config: Config; warnings: string[] }
-  | { ok: false; mistakes: string[] };
+  | {
+      ok: false;
+      mistakes: string[];
+      /** What holds without the file, when every mistake is in the file; else null. */
+      withoutFile: Config | null;
+    };
 
 export function loadConfig(source: ConfigSource): LoadedConfig {
   const read = readEnvironment(source.env, source.cwd);
   const flags = readFlags(source.flags);
   const path = flags.config ?? read.values.SPECGATE_CONFIG ?? null;
   const { file, reading } = readFile(source, path, read);
-  const mistakes = [...flags.mistakes, ...read.mistakes, ...togetherMistakes(read), ...reading.mistakes];
-  if (mistakes.length > 0) return { ok: false, mistakes };
+  const outside = [...flags.mistakes, ...read.mistakes, ...togetherMistakes(read)];
+  if (outside.length + reading.mistakes.length > 0) {
+    const gateway = { ...emptyGateway(), providers: read.providers };
+    const withoutFile = outside.length > 0 ? null : assemble(source, read, flags, null, gateway);
+    return { ok: false, mistakes: [...outside, ...reading.mistakes], withoutFile };
+  }
   const config = assemble(source, read, flags, file, reading.gateway);
   return {
     ok: true,
