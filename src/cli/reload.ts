@@ -23,9 +23,12 @@ export function createReload(config: Config, source: ConfigSource, log: Log): Re
   let refused: string[] = [];
   let seen = stampOf(config.file);
 
+  // Named from now on: a file that was there must be there, or every model would be gone with a slip of `mv`.
+  const flags = config.file === null ? source.flags : { ...source.flags, config: config.file };
+
   const now = () => {
     seen = stampOf(config.file);
-    const loaded = loadConfig(source);
+    const loaded = loadConfig({ ...source, flags });
     if (loaded.ok) {
       current = loaded.config.gateway;
       refused = [];

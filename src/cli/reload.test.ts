@@ -1,0 +1,38 @@
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadConfig } from "../platform/config-load.ts";
+import { silentLog } from "../platform/log.ts";
+import { createReload } from "./reload.ts";
+
+const cwd = mkdtempSync(join(tmpdir(), "specgate-reload-"));
+const file = join(cwd, "specgate.yaml");
+afterAll(() => rmSync(cwd, { recursive: true, force: true }));
+
+function started() {
+  const source = { env: {}, cwd, flags: {}, terminal: false };
+  const loaded = loadConfig(source);
+  if (!loaded.ok) throw new Error(loaded.mistakes.join("\n"));
+  return createReload(loaded.config, source, silentLog);
+}
+
+const limited = (perMinute: number) => `limits: { llm: { requests_per_minute: ${perMinute} } }\n`;
+
+test("a file that breaks or goes away leaves the old settings in force and a warning, until it is mended", () => {
+  writeFileSync(file, limited(7));
+  const reload = started();
+  const perMinute = () => reload.gateway().limits.llm.requestsPerMinute;
+  const steps: [() => void, number, number][] = [
+    [() => writeFileSync(file, "limts: {}\n"), 7, 1],
+    [() => writeFileSync(file, limited(8)), 8, 0],
+    [() => renameSync(file, `${file}.away`), 8, 1],
+    [() => renameSync(`${file}.away`, file), 8, 0],
+  ];
+  for (const [change, limit, warnings] of steps) {
+    change();
+    reload.now();
+    expect([perMinute(), reload.warnings().length]).toEqual([limit, warnings]);
+  }
+  reload.close();
+});
