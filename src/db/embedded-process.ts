@@ -123,8 +123,9 @@ function isOurs(process: number, cluster: string): boolean {
   } catch {
     return false;
   }
-  const command = commandLine(process);
-  return command.includes("/bin/postgres") && command.includes(cluster);
+  const command = commandLine(process).replaceAll("\0", " ");
+  // The whole path: a copy of the data dir under a shorter one must not stop the original's server.
+  return command.includes("/bin/postgres") && command.includes(` -D ${cluster} `);
 }
 
 function commandLine(process: number): string {

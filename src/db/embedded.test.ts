@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { execPath, kill } from "node:process";
 import { type DataDir, openDataDir } from "../platform/data-dir.ts";
 import { silentLog } from "../platform/log.ts";
@@ -58,6 +58,17 @@ test("a command beside the gateway finds the database without starting anything"
   const cluster = await ownCluster({ dir });
   const found = embeddedEndpoints(openDataDir(dir.path, { create: false }));
   expect(await ask(found?.gateway as Endpoint, "select current_user as name")).toEqual({ name: "specgate" });
+  await cluster.stop();
+});
+
+test("another cluster's server is not taken for one's own because the paths begin alike", async () => {
+  const cluster = await ownCluster();
+  const path = cluster.dir.file("postgres/cluster");
+  const alike = cluster.dir.file("postgres/clu");
+  mkdirSync(alike);
+  copyFileSync(`${path}/postmaster.pid`, `${alike}/postmaster.pid`);
+  expect(findPostmaster(alike)).toBeNull();
+  expect(findPostmaster(path)?.pid).toBe(cluster.embedded.pid());
   await cluster.stop();
 });
 
