@@ -30,8 +30,8 @@ test("a caller is on this machine only when nothing stands in between", () => {
   expect(isLoopbackRequest(request({ host: "localhost" }), "127.0.0.1")).toBe(true);
   expect(isLoopbackRequest(request({ host: "localhost" }), "192.0.2.1")).toBe(false);
   expect(isLoopbackRequest(request({ host: "gateway.example" }), "127.0.0.1")).toBe(false);
-  expect(isLoopbackRequest(request({ host: "localhost", "x-forwarded-for": "1.2.3.4" }), "127.0.0.1")).toBe(
-    false,
-  );
+  for (const name of ["forwarded", "via", "x-forwarded-for", "x-forwarded-server", "X-Forwarded-Prefix"]) {
+    expect(isLoopbackRequest(request({ host: "localhost", [name]: "1.2.3.4" }), "127.0.0.1")).toBe(false);
+  }
   expect(isLoopbackRequest(request({ host: "localhost" }), null)).toBe(false);
 });

@@ -15,19 +15,12 @@ export function isLoopbackHost(host: string): boolean {
 const isLoopbackAddress = (address: string): boolean =>
   address === "::1" || address.startsWith("127.") || address.startsWith("::ffff:127.");
 
+const isProxys = (name: string): boolean =>
+  name === "forwarded" || name === "via" || name.startsWith("x-forwarded-");
+
 /** The whole rule: a loopback peer, a loopback Host, and no sign of a proxy in between. */
 export function isLoopbackRequest(request: Request, peer: string | null): boolean {
   const host = request.headers.get("host")?.toLowerCase();
   if (peer === null || host === undefined) return false;
-  const proxied = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-  ];
-  return (
-    isLoopbackAddress(peer) && isLoopbackHost(host) && !proxied.some((name) => request.headers.has(name))
-  );
+  return isLoopbackAddress(peer) && isLoopbackHost(host) && ![...request.headers.keys()].some(isProxys);
 }

@@ -44,6 +44,10 @@ export class Exchange {
   durable: Promise<void> = Promise.resolve();
   /** Called when a stream has been silent for 15 s. */
   onSilence: () => void = () => {};
+  /** Called when the gateway gives the attempt up. */
+  onGiveUp: (failure: Failure) => void = () => {};
+  /** False while the caller has not read what it was given: then nobody waits for the provider. */
+  reading = true;
   readonly #needs: ExchangeNeeds;
   readonly #start: StartRecord;
   readonly #target: Target;
@@ -125,8 +129,10 @@ export class Exchange {
 
   /** Gives the attempt up: the provider's connection is closed, and what waits for it fails with `failure`. */
   giveUp(failure: Failure): void {
-    this.#failure ??= failure;
+    if (this.#failure !== null) return;
+    this.#failure = failure;
     this.abort.abort();
+    this.onGiveUp(failure);
   }
 
   isOf(subject: string): boolean {
@@ -154,6 +160,7 @@ export class Exchange {
     const { firstTokenMs, idleMs, totalMs } = this.#target.timeouts;
     // Only a stream has a first token to wait for; a whole answer may rightly take as long as `total_ms`.
     const waits = this.#firstByteAt === null;
+    if (!this.reading) this.#lastByteAt = now;
     if (waits && this.#start.stream && now - this.#dispatchedAt > firstTokenMs)
       this.giveUp(timeout("a first token", firstTokenMs));
     else if (!waits && now - this.#lastByteAt > idleMs) this.giveUp(timeout("another byte", idleMs));

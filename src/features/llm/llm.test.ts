@@ -1,4 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
+import { connect } from "node:net";
 import OpenAI from "openai";
 import { localActor } from "../../testing/desk.ts";
 import { startGateway } from "../../testing/gateway.ts";
@@ -484,4 +485,45 @@ test("a body over the cap is refused in the plane's own words, announced or not"
     expect(response.headers.get("x-request-id")).toStartWith("req_");
     expect(await response.json()).toMatchObject({ error: { code: "body_too_large" } });
   }
+});
+
+test("a large event whose blank line is known late passes like any other", async () => {
+  const large = `data: ${"x".repeat(2 << 20)}\r\r`;
+  const steps = [large, { pause: 300 }, "data: pa", { pause: 50 }, "rt\n\n", "data: [DONE]\n\n"];
+  provider.script("m", { headers: eventStream, steps });
+  const response = await robo.chat({ model: "openai/m", stream: true });
+  expect((await bytes(response)).equals(Buffer.from(bodyOf({ steps })))).toBe(true);
+});
+
+test("a caller who does not read keeps nothing open beyond the call's time", async () => {
+  const large = { repeat: `data: ${"x".repeat(60_000)}\n\n`, times: 2_000 };
+  provider.script("hasty", { headers: eventStream, steps: [large, "data: [DONE]\n\n"] });
+  const asked = provider.next();
+  const body = JSON.stringify({ model: "hasty", stream: true, messages: [] });
+  const { hostname, port } = new URL(gateway.url);
+  const socket = connect(Number(port), hostname).pause();
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${robo.bearer}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  const request = await asked;
+  const before = performance.now();
+  expect(await request.ended).toBe("gone");
+  // Its own slowness is not the provider's: the 300 ms of `idle_ms` do not count, the 1,500 of `total_ms` do.
+  expect(performance.now() - before).toBeGreaterThan(1_000);
+  await Bun.sleep(100);
+  expect(gateway.parts.completions.admittance.streamsOpen).toBe(0);
+  socket.destroy();
+});
+
+test("a provider whose answer is of no use is not listened to any longer", async () => {
+  provider.script("m", { headers: { "content-type": "text/html" }, steps: ["<html>", "stall"] });
+  const asked = provider.next();
+  expect((await robo.chat({ model: "openai/m" })).status).toBe(502);
+  expect(await Promise.race([(await asked).ended, Bun.sleep(1_000)])).toBe("gone");
+});
+
+test("numbers that no call can reach count as not said", async () => {
+  const absurd = { prompt_tokens: Number.MAX_SAFE_INTEGER, completion_tokens: 1e300 };
+  provider.script("m", json({ choices: [], usage: absurd }));
+  expect(await row(await robo.chat({ model: "openai/m" }))).toMatchObject({ state: "estimated", output: 0 });
 });

@@ -234,6 +234,12 @@ export class Completions {
     const { exchange } = leg;
     await exchange.durable;
     exchange.sentStatus = upstream.status;
+    const broke = () =>
+      void exchange
+        .end("broken", exchange.failure?.code ?? "provider_error")
+        .catch(() => {})
+        .then(() => this.#over(leg));
+    exchange.onGiveUp = broke;
     const body = relayLarge(document, {
       touch: () => exchange.touch(),
       sent: () => exchange.sent(),
@@ -242,11 +248,7 @@ export class Completions {
         await exchange.end("answered");
         this.#over(leg);
       },
-      broke: () =>
-        void exchange
-          .end("broken", "provider_error")
-          .catch(() => {})
-          .then(() => this.#over(leg)),
+      broke,
       left: () => void exchange.leave().then(() => this.#over(leg)),
     });
     return new Response(body, {
@@ -275,6 +277,8 @@ export class Completions {
   /** Ends an attempt that gave nothing to pass on, and says what the caller is told. */
   async #fail(exchange: Exchange, error: unknown): Promise<Failure> {
     const failure = exchange.failure ?? providerFailure(error);
+    // Whatever the provider still sends is for nobody.
+    exchange.abort.abort();
     exchange.sentStatus ??= failure.status;
     const neverSent = isConnectError(error) || failure.kind === "invalid";
     await exchange.end(neverSent ? "refused" : "silent", failure.code);

@@ -71,10 +71,16 @@ class StreamRelay {
       controller.enqueue(keepAlive);
       this.#exchange.sent();
     };
+    // A caller who does not read leaves no read pending that an abort could end.
+    this.#exchange.onGiveUp = (failure) => {
+      if (!this.#exchange.reading) void this.#break(controller, failure);
+    };
+    this.#exchange.reading = false;
   }
 
   /** Reads until there is something to pass on, or the end. Never rejects: a rejection here has no one to catch it. */
   async pull(controller: Controller): Promise<void> {
+    this.#exchange.reading = true;
     try {
       while (!this.#closed) {
         const chunk = await this.#next();
@@ -85,10 +91,13 @@ class StreamRelay {
           this.#exchange.sent();
         }
         if (chunk === null || this.#held !== null) return await this.#finish(controller);
-        if (passed !== null) return;
+        // Nothing is asked for again until something was given.
+        if (passed !== null && passed.length > 0) return;
       }
     } catch (error) {
       await this.#break(controller, error);
+    } finally {
+      this.#exchange.reading = false;
     }
   }
 
@@ -114,7 +123,9 @@ class StreamRelay {
     const events = this.#splitter.push(chunk);
     if (events === null) return null;
     const { bytes, ends } = events;
-    if (ends.length === 0 || !this.#exchange.meter.cares(bytes)) {
+    // A piece of an event too large to hold: no text can be read from it.
+    if (ends.length === 0) return bytes;
+    if (!this.#exchange.meter.cares(bytes)) {
       this.#exchange.meter.keep(bytes);
       return bytes;
     }

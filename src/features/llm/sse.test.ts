@@ -76,6 +76,8 @@ test("a line without an end is let through in pieces and does not fill the memor
     passed += splitter.push(new Uint8Array(64 * 1024).fill(0x61))?.bytes.length ?? 0;
   expect(passed).toBe(4 << 20);
   expect(splitter.inEvent).toBe(true);
+  const next = new Uint8Array(1_000).fill(0x61);
+  expect(splitter.push(next)?.bytes).toBe(next);
 });
 
 test("the payload of an event is its data lines, and a comment has none", () => {

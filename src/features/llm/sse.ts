@@ -49,6 +49,8 @@ export class SseSplitter {
   }
 
   #keep(bytes: Uint8Array, fresh: boolean): Events | null {
+    // Once in pieces, the rest of the event follows as it comes: nothing is gathered that has to leave anyway.
+    if (fresh && this.#oversized) return { bytes, ends: [] };
     if (fresh) this.#append(bytes);
     if (this.#carried < eventBytesMax) return null;
     this.#oversized = true;

@@ -51,9 +51,12 @@ export function mergeUsage(before: Usage | null, report: Usage): Usage {
   };
 }
 
+/** Beyond any one call, and small enough that its cost at any price is a number the ledger can keep. */
+const tokensMax = 1_000_000_000;
+
 /** A count of tokens as a provider sent it; anything but a whole number from zero up is nothing said. */
 export const tokens = (value: unknown): number | null =>
-  typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : null;
+  typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= tokensMax ? value : null;
 
 export const record = (value: unknown): Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
