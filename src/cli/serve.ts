@@ -126,6 +126,8 @@ export function listen(parts: Parts, log: Log): Bun.Server<unknown> {
     // The edge and the readers of bodies keep the caps; Bun's own would answer without a request id, in no dialect.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     development: false,
+    // Outside of development Bun would share the port with another gateway, and each would get half of the calls.
+    reusePort: false,
     fetch: edge,
   });
 }
