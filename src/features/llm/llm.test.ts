@@ -527,3 +527,16 @@ test("numbers that no call can reach count as not said", async () => {
   provider.script("m", json({ choices: [], usage: absurd }));
   expect(await row(await robo.chat({ model: "openai/m" }))).toMatchObject({ state: "estimated", output: 0 });
 });
+
+test("models answer in the shape of the client that asks, under its name for the request's id", async () => {
+  const headers = { "anthropic-version": "2023-06-01" };
+  const list = await robo.fetch("/v1/models", { headers });
+  expect(list.headers.get("request-id")).toBe(list.headers.get("x-request-id"));
+  expect(await list.json()).toMatchObject({ has_more: false, first_id: "fast" });
+  const one = await robo.fetch("/v1/models/openai%2Fm", { headers });
+  expect(one.headers.get("request-id")).toStartWith("req_");
+  expect(await one.json()).toMatchObject({ type: "model", id: "openai/m" });
+  const plain = await robo.fetch("/v1/models/openai/m");
+  expect(plain.headers.get("request-id")).toBeNull();
+  expect(await plain.json()).toMatchObject({ object: "model", id: "openai/m", owned_by: "openai" });
+});

@@ -1,5 +1,7 @@
 import { Elysia } from "elysia";
+import type { Call } from "../../platform/call.ts";
 import type { GatewayConfig } from "../../platform/config.ts";
+import { llmDialect } from "../../platform/dialects.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { Guard } from "../../platform/guard.ts";
 import type { Completions } from "./llm.ts";
@@ -24,22 +26,34 @@ export function llmRoutes(needs: {
     )
     .get(
       "/models",
-      guard.bearer(policy, ({ request }) => modelList(request, listModels(gateway(), prices))),
+      guard.bearer(policy, ({ call }) => {
+        const models = listModels(gateway(), prices);
+        return speaksAnthropic(call)
+          ? anthropicAnswer(call, anthropicList(models))
+          : { object: "list", data: models };
+      }),
     )
     .get(
       "/models/*",
-      guard.bearer(policy, ({ request, params }) => {
+      guard.bearer(policy, ({ call, params }) => {
         const model = getModel(gateway(), prices, decodeName(params["*"] ?? ""));
-        return request.headers.has("anthropic-version") ? anthropicModel(model) : model;
+        return speaksAnthropic(call) ? anthropicAnswer(call, anthropicModel(model)) : model;
       }),
     );
 }
 
-function modelList(request: Request, models: ReturnType<typeof listModels>): object {
-  if (!request.headers.has("anthropic-version")) return { object: "list", data: models };
-  const data = models.map(anthropicModel);
-  return { data, has_more: false, first_id: models[0]?.id ?? null, last_id: models.at(-1)?.id ?? null };
-}
+const speaksAnthropic = ({ request }: Call): boolean => llmDialect(request) === "anthropic";
+
+/** Anthropic's own clients look for the request's id under this name. */
+const anthropicAnswer = (call: Call, body: object): Response =>
+  Response.json(body, { headers: { "cache-control": "no-store", "request-id": call.id } });
+
+const anthropicList = (models: ReturnType<typeof listModels>): object => ({
+  data: models.map(anthropicModel),
+  has_more: false,
+  first_id: models[0]?.id ?? null,
+  last_id: models.at(-1)?.id ?? null,
+});
 
 /** Ids contain slashes, raw or as %2F. */
 function decodeName(raw: string): string {
