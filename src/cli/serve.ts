@@ -64,10 +64,11 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
   const waitMs = findHolder(dir)?.command === "serve" ? 0 : lockWaitMs;
   const lock = await lockDataDir(dir, { pid: world.host.pid, command: "serve", waitMs });
   closing.push(() => lock.release());
-  const boot = { ...dir.nextEpoch(), instance: dir.instance, bootId: bootId(world.host.platform) };
 
+  // Before anything is written: it refuses a data dir of somebody else's.
   const located = await locateDatabase(config, dir, world.host, log);
   closing.push(() => located.stop());
+  const boot = { ...dir.nextEpoch(), instance: dir.instance, bootId: bootId(world.host.platform) };
   for (const step of await migrateDatabase(located)) log.info("schema brought up", { step });
   const database = await openForBoot(located, boot);
   closing.push(() => database.close());

@@ -29,6 +29,7 @@ export function findHome(
     mkdirSync(inside, { recursive: true, mode: 0o700 });
     return { path: inside, owner: null };
   }
+  refuseForeign(inside, wanted.remembered);
   const owner = chooseOwner(dir.instance, wanted);
   // Others may then pass through, not look around; every file in the data dir is closed by itself.
   chmodSync(dir.path, statSync(dir.path).mode | 0o011);
@@ -38,6 +39,18 @@ export function findHome(
   const path = walled !== null || existsSync(`${outside}/cluster`) ? outside : inside;
   mkdirSync(path, { recursive: true, mode: 0o755 });
   return { path, owner };
+}
+
+/** One command of root's would take the files away from the ordinary user who runs the gateway. */
+function refuseForeign(inside: string, remembered: Owner | null): void {
+  const cluster = `${inside}/cluster`;
+  const uid = remembered === null ? statSync(cluster, { throwIfNoEntry: false })?.uid : undefined;
+  if (uid === undefined || uid === 0) return;
+  throw new Failure(
+    "conflict",
+    "data_dir_foreign",
+    `The data dir with ${cluster} belongs to user ${uid}. Run this as that user, such as with sudo -u '#${uid}'.`,
+  );
 }
 
 /** A directory that belongs to the cluster's user and to nobody else. */
