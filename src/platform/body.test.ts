@@ -35,6 +35,19 @@ test("bodies of unannounced length take their room as they come, and give it bac
   expect(room.bytes).toBe(0);
 });
 
+test("announcing a large body keeps nobody else out", async () => {
+  const room = { bytes: 0 };
+  const most = { bodyBytesMax: 32 << 20, roomBytesMax: 32 << 20 };
+  const promised = new Request("http://localhost/", {
+    method: "POST",
+    headers: { "content-length": String(32 << 20) },
+    body: new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(new Uint8Array(1)) }),
+  });
+  void readBody(promised, most, room);
+  await Bun.sleep(0);
+  expect(await codeOf(readBody(chunked(1_000), most, room))).toBe("read");
+});
+
 test("a length that is no number is refused and leaves the room's count alone", async () => {
   const room = { bytes: 0 };
   for (const length of ["2, 2", "1e3", "-1", ""]) {

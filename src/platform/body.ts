@@ -3,6 +3,9 @@
  */
 import { Failure } from "./failure.ts";
 
+/** An announcement costs its sender nothing, so a large one must not keep room from others until its bytes are here. */
+const promisedBytesMax = 256 * 1024;
+
 /** Bytes of bodies that are in memory right now, against the most that may be. */
 export type BodyRoom = { bytes: number };
 
@@ -32,7 +35,9 @@ export async function readBody(
     held = 0;
   };
   try {
-    if (announced === null) return { bytes: await readCounted(request, limits.bodyBytesMax, hold), release };
+    if (announced === null || announced > promisedBytesMax) {
+      return { bytes: await readCounted(request, limits.bodyBytesMax, hold), release };
+    }
     hold(announced);
     return { bytes: await request.bytes(), release };
   } catch (error) {
@@ -62,7 +67,7 @@ export function announcedBytes(request: Request): number | null {
   throw new Failure("invalid", "invalid_request", "Content-Length must stand once, as a whole number.");
 }
 
-/** For chunked bodies, whose length nobody announced. They take their room as they come. */
+/** For bodies of no announced length, and for large ones: they take their room as they come. */
 async function readCounted(
   request: Request,
   bytesMax: number,
