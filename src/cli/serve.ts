@@ -137,11 +137,25 @@ function bind(options: Bun.Serve.Options<unknown> & { hostname: string; port: nu
   try {
     return Bun.serve(options);
   } catch (cause) {
-    if ((cause as { code?: unknown }).code !== "EADDRINUSE") throw cause;
     const place = `${options.hostname}:${options.port}`;
-    throw new Failure("conflict", "port_in_use", `${place} is already in use. Choose another with --port.`, {
-      cause,
-    });
+    const code = (cause as { code?: unknown }).code;
+    if (code === "EADDRINUSE")
+      throw notBound("port_in_use", `${place} is already in use. Choose another with --port.`);
+    if (code === "EADDRNOTAVAIL")
+      throw notBound(
+        "host_not_here",
+        `${options.hostname} is no address of this machine. Choose one with --host.`,
+      );
+    if (code === "EACCES")
+      throw notBound(
+        "port_refused",
+        `${place} is refused to this user. Choose a port above 1023 with --port.`,
+      );
+    throw cause;
+  }
+
+  function notBound(code: string, message: string): Failure {
+    return new Failure("conflict", code, message);
   }
 }
 
