@@ -72,6 +72,7 @@ export function parseMember(bytes: Uint8Array, member: Member): unknown {
 
 class ObjectScan {
   readonly #bytes: Uint8Array;
+  readonly #text: Buffer;
   readonly #bounds: JsonBounds;
   readonly #open: number[] = [];
   readonly #members: Member[] = [];
@@ -84,6 +85,7 @@ class ObjectScan {
 
   constructor(bytes: Uint8Array, bounds: JsonBounds) {
     this.#bytes = bytes;
+    this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#bounds = bounds;
   }
 
@@ -194,9 +196,11 @@ class ObjectScan {
       return;
     }
     const start = this.#at;
-    while (isWord(this.#bytes[this.#at])) this.#at++;
-    if (start === this.#at || this.#at - start > 400) throw notJson(start);
-    if (!scalarForm.test(String.fromCharCode(...this.#bytes.subarray(start, this.#at)))) throw notJson(start);
+    let end = start;
+    while (isWord(this.#bytes[end])) end++;
+    if (start === end || end - start > 400) throw notJson(start);
+    if (!scalarForm.test(this.#text.toString("latin1", start, end))) throw notJson(start);
+    this.#at = end;
   }
 
   #skipString(): void {
@@ -218,8 +222,10 @@ class ObjectScan {
   }
 
   #skipSpace(): void {
-    let byte = this.#bytes[this.#at];
-    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = this.#bytes[++this.#at];
+    let at = this.#at;
+    let byte = this.#bytes[at];
+    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = this.#bytes[++at];
+    this.#at = at;
   }
 }
 
