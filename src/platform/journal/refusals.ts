@@ -1,4 +1,4 @@
-/** The two ways in which the journal refuses a record. */
+/** The two ways in which the journal refuses a record, and how it refuses to open. */
 import { Failure } from "../failure.ts";
 
 export const unavailable = (reason: string): Failure =>
@@ -15,4 +15,11 @@ export const noRoom = (): Failure =>
     "no_room",
     "The disk under the gateway's journal has no room left for another call. Free some and try again.",
     { retryAfterSeconds: 5 },
+  );
+
+export const noSegment = (wanted: { dir: string; segmentBytes: number }, reason: string): Failure =>
+  new Failure(
+    "no_room",
+    "no_room",
+    `The journal in ${wanted.dir} cannot be opened: ${reason}. Give it ${wanted.segmentBytes / 2 ** 20} MiB of room and the right to write there.`,
   );

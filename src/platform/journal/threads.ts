@@ -18,6 +18,7 @@ import {
   untilOf,
   word,
 } from "./control.ts";
+import { noSegment } from "./refusals.ts";
 import type { KeepDrained } from "./retention.ts";
 import { segmentFile } from "./segment.ts";
 
@@ -176,7 +177,7 @@ export class Shelf {
     }
     if (!this.#short) log.error("journal cannot make a segment ready", { error: said.failed });
     this.#short = true;
-    this.#first.reject(new Error(`The journal's first segment cannot be made: ${said.failed}`));
+    this.#first.reject(noSegment(this.#options, said.failed));
     this.#retry = setTimeout(() => {
       this.#making = false;
       this.#make();
