@@ -270,6 +270,17 @@ test("a provider's own error passes as it came and costs nothing", async () => {
   }
 });
 
+test("a provider's error that never comes to an end is a refusal all the same", async () => {
+  provider.script("hasty", {
+    status: 500,
+    headers: { "content-type": "application/json" },
+    steps: ['{"error":', "stall"],
+  });
+  const response = await robo.chat({ model: "hasty" });
+  expect(response.status).toBe(504);
+  expect(await row(response)).toMatchObject({ state: "failed", status: 504, costNano: 0 });
+});
+
 test("a provider that fails before it answers is a typed error, and the row knows whether anything was sent", async () => {
   const html: Script = { headers: { "content-type": "text/html" }, steps: ["<html>busy</html>"] };
   const rows: [string, string, Script, number, string, string][] = [

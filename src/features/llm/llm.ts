@@ -266,6 +266,8 @@ export class Completions {
         `The provider answered with a redirect (${upstream.status}).`,
       );
     }
+    // From here the idle timeout counts: a refusal has no reason to take its time.
+    leg.exchange.touch();
     const body = await readError(upstream);
     leg.exchange.sentStatus = upstream.status;
     await leg.exchange.end("refused", `provider_${upstream.status}`);
@@ -276,12 +278,16 @@ export class Completions {
 
   /** Ends an attempt that gave nothing to pass on, and says what the caller is told. */
   async #fail(exchange: Exchange, error: unknown): Promise<Failure> {
+    // Nobody hears it, and it is nobody's fault, so it is nothing for the log of what went wrong.
+    if (exchange.hasLeft) return new Failure("invalid", "caller_left", "The caller left before the answer.");
     const failure = exchange.failure ?? providerFailure(error);
     // Whatever the provider still sends is for nobody.
     exchange.abort.abort();
     exchange.sentStatus ??= failure.status;
     const neverSent = isConnectError(error) || failure.kind === "invalid";
-    await exchange.end(neverSent ? "refused" : "silent", failure.code);
+    // An error status is a verdict, even when its body never came to an end.
+    const refused = neverSent || (exchange.status ?? 0) >= 400;
+    await exchange.end(refused ? "refused" : "silent", failure.code);
     return failure;
   }
 

@@ -178,9 +178,6 @@ function neverSent(start: StartRecord): EndRecord {
 }
 
 const notKept = (cause?: unknown): Failure =>
-  new Failure(
-    "unavailable",
-    "journal_unavailable",
-    "The call cannot be written down right now, so it is not made. Try again.",
-    { cause },
-  );
+  new Failure("unavailable", "journal_unavailable", "The call cannot be written down right now. Try again.", {
+    cause,
+  });
