@@ -97,4 +97,6 @@ test("a foreign Host, a foreign Origin and a credential in the URL do not pass t
     const body = (await response.json()) as { code: string };
     expect([path, response.status, body.code]).toEqual([path, status, code]);
   }
+  const llm = await gateway.nobody.fetch("/v1/models", { headers: { host: "evil.example" } });
+  expect(((await llm.json()) as { error: { code: string } }).error.code).toBe("host_not_allowed");
 });

@@ -143,7 +143,12 @@ function readIfThere(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch (cause) {
     if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
-    throw new Failure("invalid", "data_dir_refused", `${path} cannot be read: ${reason(cause)}.`, { cause });
+    throw new Failure(
+      "forbidden",
+      "data_dir_refused",
+      `${path} cannot be read: ${reason(cause)}. Run this as the user the gateway runs as.`,
+      { cause },
+    );
   }
 }
 

@@ -35,7 +35,7 @@ export function createEdge(settings: EdgeSettings, answer: Answerer) {
     const host = request.headers.get("host");
     // A Host such as `a@b` makes the URL unparsable; the allowlist has refused it already, this is the second lock.
     const url = hostIsAllowed(host, settings) ? URL.parse(request.url) : null;
-    if (url === null) return refuseHost(host);
+    if (url === null) return refuseHost(request, host);
     const call = beginCall(request, url, {
       address: () => server.requestIP(request)?.address ?? null,
       stayOpen: () => server.timeout(request, 0),
@@ -90,11 +90,15 @@ function hostIsAllowed(host: string | null, settings: EdgeSettings): boolean {
   return isLoopbackHost(name) || settings.allowedHosts().includes(name);
 }
 
-function refuseHost(host: string | null): Response {
+/** Said in the words of the path's plane; the path decides nothing else here. */
+function refuseHost(request: Request, host: string | null): Response {
   const failure = new Failure(
     "forbidden",
     "host_not_allowed",
     `The Host ${host === null ? "header is missing" : "is not one of this gateway's"}. Use its public URL, or add the name to SPECGATE_ALLOWED_HOSTS.`,
   );
-  return failureResponse(failure, "problem", newId("req"));
+  const path = URL.parse(request.url)?.pathname ?? "/";
+  const response = failureResponse(failure, dialectOf(path, request), newId("req"));
+  response.headers.set("x-content-type-options", "nosniff");
+  return response;
 }
