@@ -20,6 +20,7 @@ import { type Gateway, type Surroundings, serve } from "./gateway.ts";
 import { Caller, createClient } from "./smoke/caller.ts";
 import { type Check, type Counts, expect, startChecks } from "./smoke/checks.ts";
 import { crash } from "./smoke/crash.ts";
+import { crowd } from "./smoke/crowd.ts";
 import { firstStart, layHostileDirectory, priceList, provided, words } from "./smoke/first-run.ts";
 import { outage } from "./smoke/outage.ts";
 import { brokenConfig, drains, secondOne, strangers } from "./smoke/refusals.ts";
@@ -64,6 +65,7 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
       strangers(check, gateway, client, surroundings),
       secondOne(check, { ...surroundings, env: { ...surroundings.env, SPECGATE_LOG_LEVEL: "error" } }),
     ]);
+    await crowd(check, gateway, client, provider);
     if (parts.crash) gateway = await crash(check, gateway, client, provider, surroundings);
     if (parts.outageSeconds !== null)
       await outage(check, gateway, client, join(dir, "specgate-data"), parts.outageSeconds);
