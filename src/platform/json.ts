@@ -5,6 +5,7 @@
  *
  * It checks structure strictly and the inside of strings and numbers loosely; whoever parses next checks the rest.
  */
+import { latin1, utf8 } from "./bytes.ts";
 import { Failure } from "./failure.ts";
 
 export type JsonKind = "object" | "array" | "string" | "number" | "boolean" | "null";
@@ -64,7 +65,10 @@ export function scanMember(bytes: Uint8Array, member: Member): Member[] {
 /** The parsed value of one member; meant for small ones. */
 export function parseMember(bytes: Uint8Array, member: Member): unknown {
   try {
-    return JSON.parse(decoder.decode(bytes.subarray(member.start, member.end)));
+    const text = utf8(bytes, member.start, member.end);
+    // U+FFFD may have been sent, or stand for bytes that are no UTF-8: the strict decoder knows.
+    const doubtful = text.includes("\ufffd");
+    return JSON.parse(doubtful ? decoder.decode(bytes.subarray(member.start, member.end)) : text);
   } catch {
     throw notJson(member.start);
   }
@@ -72,7 +76,6 @@ export function parseMember(bytes: Uint8Array, member: Member): unknown {
 
 class ObjectScan {
   readonly #bytes: Uint8Array;
-  readonly #text: Buffer;
   readonly #bounds: JsonBounds;
   readonly #open: number[] = [];
   readonly #members: Member[] = [];
@@ -85,7 +88,6 @@ class ObjectScan {
 
   constructor(bytes: Uint8Array, bounds: JsonBounds) {
     this.#bytes = bytes;
-    this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#bounds = bounds;
   }
 
@@ -199,7 +201,7 @@ class ObjectScan {
     let end = start;
     while (isWord(this.#bytes[end])) end++;
     if (start === end || end - start > 400) throw notJson(start);
-    if (!scalarForm.test(this.#text.toString("latin1", start, end))) throw notJson(start);
+    if (!scalarForm.test(latin1(this.#bytes, start, end))) throw notJson(start);
     this.#at = end;
   }
 

@@ -2,6 +2,7 @@
  * A chat completion's body, read no further than the gateway must: the model, whether it streams, whether usage was
  * asked for. All other bytes are the caller's and reach the provider as they came.
  */
+import { copyRange } from "../../platform/bytes.ts";
 import { Failure } from "../../platform/failure.ts";
 import { type Member, parseMember, scanMember, scanObject } from "../../platform/json.ts";
 
@@ -84,13 +85,20 @@ function usageEdit({ bytes, optionsAt, includeUsageAt }: Completion): Edit {
 }
 
 function apply(bytes: Uint8Array, edits: Edit[]): Uint8Array<ArrayBuffer> {
-  const parts: Uint8Array[] = [];
-  let at = 0;
-  for (const edit of edits.sort((a, b) => a.start - b.start)) {
-    parts.push(bytes.subarray(at, edit.start), Buffer.from(edit.text));
-    at = edit.end;
+  const texts = edits
+    .sort((a, b) => a.start - b.start)
+    .map((edit) => ({ ...edit, bytes: Buffer.from(edit.text) }));
+  const grown = texts.reduce((sum, edit) => sum + edit.bytes.length - (edit.end - edit.start), 0);
+  const edited = new Uint8Array(bytes.length + grown);
+  let from = 0;
+  let to = 0;
+  for (const edit of texts) {
+    to = copyRange(bytes, from, edit.start, edited, to);
+    to = copyRange(edit.bytes, 0, edit.bytes.length, edited, to);
+    from = edit.end;
   }
-  return Buffer.concat([...parts, bytes.subarray(at)]);
+  copyRange(bytes, from, bytes.length, edited, to);
+  return edited;
 }
 
 const invalid = (path: string, message: string): Failure =>

@@ -2,6 +2,7 @@
  * Answers that are one document: read whole up to 8 MiB, so that the bill is known before the first byte leaves.
  * Larger ones stream with their last 64 KiB held back, where the usage stands.
  */
+import { utf8 } from "../../platform/bytes.ts";
 import { Failure } from "../../platform/failure.ts";
 
 const wholeBytesMax = 8 << 20;
@@ -54,7 +55,7 @@ export async function readError(upstream: Response): Promise<Uint8Array> {
 /** What a document says, or a Failure: HTML with status 200 is a provider that failed. */
 export function parseDocument(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
+    return JSON.parse(utf8(bytes));
   } catch (cause) {
     throw new Failure(
       "upstream",

@@ -5,6 +5,7 @@
  * the events, within bounds) so that it can be counted once the call is over.
  */
 import type { Usage } from "../../db/ledger.ts";
+import { holds } from "../../platform/bytes.ts";
 import { roughTokens } from "./count.ts";
 import { mergeUsage, type Sight, type Wire } from "./wire.ts";
 
@@ -37,8 +38,7 @@ export class Meter {
 
   /** True when `bytes` may hold something that `see` must be shown event by event. */
   cares(bytes: Uint8Array): boolean {
-    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    return this.#wire.markers.some((marker) => view.indexOf(marker) !== -1);
+    return this.#wire.markers.some((marker) => holds(bytes, marker));
   }
 
   /** Reads one whole event. */

@@ -34,7 +34,7 @@ export class SseSplitter {
     const last = ends[ends.length - 1];
     if (last === undefined) return this.#keep(bytes, fresh);
     // A copy when the bytes stand in the carry buffer, which the next chunk overwrites.
-    const whole = fresh ? bytes.subarray(0, last) : bytes.slice(0, last);
+    const whole = fresh ? (last === bytes.length ? bytes : bytes.subarray(0, last)) : bytes.slice(0, last);
     this.#carried = 0;
     this.#oversized = false;
     if (last < bytes.length) this.#append(bytes.slice(last));
