@@ -109,10 +109,17 @@ export class Exchange {
     this.durable = ticket.durable;
     // Awaited where the answer begins; a failure must not go unhandled until then.
     ticket.durable.catch(() => {});
-    await ticket.written;
     this.#dispatchedAt = performance.now();
     this.#lastSentAt = this.#dispatchedAt;
+    // Before the write returns: a gateway that shuts down waits for every call whose START may be on disk.
     this.#needs.watch.add(this);
+    try {
+      await ticket.written;
+    } catch (error) {
+      this.#needs.watch.remove(this);
+      throw error;
+    }
+    this.#dispatchedAt = performance.now();
   }
 
   /** A byte has come from the provider. */
