@@ -19,6 +19,7 @@ import { createReload } from "./reload.ts";
 import { type ExitCode, Misuse, type World } from "./world.ts";
 
 const drainMs = 30_000;
+const lastBytesMs = 2_000;
 /** A local command may hold the data dir for a moment; another gateway holds it for good. */
 const lockWaitMs = 10_000;
 
@@ -159,7 +160,7 @@ function bind(options: Bun.Serve.Options<unknown> & { hostname: string; port: nu
   }
 }
 
-async function untilStopped(world: World, { parts, reload }: Running, log: Log): Promise<ExitCode> {
+async function untilStopped(world: World, { parts, server, reload }: Running, log: Log): Promise<ExitCode> {
   const stopped = Promise.withResolvers<void>();
   const forget = world.onSignal((signal) => (signal === "SIGHUP" ? reload() : stopped.resolve()));
   const fenced = await Promise.race([stopped.promise.then(() => null), parts.fenced]);
@@ -167,6 +168,9 @@ async function untilStopped(world: World, { parts, reload }: Running, log: Log):
   else log.info("shutting down");
   parts.health.drain();
   await parts.completions.drain(drainMs);
+  // A call is over for the books a moment before its last byte is out.
+  const deadline = performance.now() + lastBytesMs;
+  while (server.pendingRequests > 0 && performance.now() < deadline) await Bun.sleep(10);
   forget();
   return fenced === null ? 0 : 1;
 }
