@@ -1,8 +1,12 @@
 // Written by scripts/migrations.ts.
 import m0000 from "./0000_schema.sql" with { type: "text" };
 import m0001 from "./0001_guards.sql" with { type: "text" };
+import m0002 from "./0002_people.sql" with { type: "text" };
+import m0003 from "./0003_people_rights.sql" with { type: "text" };
 
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_schema", sql: m0000 },
   { name: "0001_guards", sql: m0001 },
+  { name: "0002_people", sql: m0002 },
+  { name: "0003_people_rights", sql: m0003 },
 ];

@@ -2,7 +2,7 @@
  * argv and environment in, exit code out. The only reader of `process.*`.
  */
 import { writeFileSync } from "node:fs";
-import { userInfo } from "node:os";
+import { homedir, userInfo } from "node:os";
 
 /** Bun runs this many fetches at once and no more; it reads the number before any of our code runs. */
 const fetchesMax = 8_192;
@@ -16,6 +16,7 @@ const isServe =
 if (isServe && process.env[fetchesVariable] === undefined) restartWithFetches();
 
 const { run } = await import("./cli/cli.ts");
+const { openDesktopBrowser } = await import("./cli/sign-in-desktop.ts");
 process.exitCode = await run(argv, {
   env: process.env,
   cwd: process.cwd(),
@@ -24,10 +25,13 @@ process.exitCode = await run(argv, {
   stdin: () => Bun.stdin.text(),
   isTerminal: process.stderr.isTTY === true,
   osUser: userInfo().username,
+  homeDir: homedir(),
   host: { pid: process.pid, uid: process.getuid?.() ?? 0, platform: process.platform, arch: process.arch },
   version: typeof SPECGATE_VERSION === "string" ? SPECGATE_VERSION : "0.0.0-dev",
   fetchesMax: Number(process.env[fetchesVariable] ?? 256),
   residentBytes: () => process.memoryUsage.rss(),
+  openBrowser: (url) => openDesktopBrowser(url, process.platform, process.env),
+  sleep: (ms) => Bun.sleep(ms),
   onSignal(listener) {
     const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
     for (const signal of signals) process.on(signal, listener);

@@ -32,6 +32,7 @@ import type { Config, GatewayConfig } from "./platform/config.ts";
 import { signingSecretsOf } from "./platform/config-signing.ts";
 import type { DataDir } from "./platform/data-dir.ts";
 import { createGuard, type Guard } from "./platform/guard.ts";
+import { createGuardedFetch } from "./platform/guarded-fetch.ts";
 import { createLimits, type LimitNumbers } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
 import { createCursors } from "./platform/page.ts";
@@ -92,6 +93,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     count: counter.count,
     watch,
     clock,
+    fetch: createGuardedFetch({ clock }),
     spent,
   });
   identity.feed.onRevoked((subject) => completions.cut(subject));

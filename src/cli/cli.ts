@@ -5,13 +5,15 @@
  * goes wrong prints a stack or a secret; a mistyped command or option is answered with the nearest one.
  */
 import { Command, CommanderError } from "commander";
-import { type Variable, variables } from "../platform/config-variables.ts";
+import { clientVariables, type Variable, variables } from "../platform/config-variables.ts";
 import { Failure } from "../platform/failure.ts";
 import { addAuditCommands } from "./audit.ts";
 import { addClientCommands } from "./client.ts";
 import { addConfigCommands } from "./config.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addKeyCommands } from "./key.ts";
+import { addLoginCommand } from "./login.ts";
+import { addLogoutCommand } from "./logout.ts";
 import { addMigrateCommand } from "./migrate.ts";
 import { printable, printOne } from "./print.ts";
 import { addProjectCommands } from "./project.ts";
@@ -19,6 +21,7 @@ import { serve } from "./serve.ts";
 import { addTokenCommands } from "./token.ts";
 import { addUsageCommand } from "./usage.ts";
 import { addUserCommands } from "./user.ts";
+import { addWhoamiCommand } from "./whoami.ts";
 import { Ended, type ExitCode, Misuse, type World } from "./world.ts";
 
 /** `argv` without the program's own name. */
@@ -57,6 +60,9 @@ function buildProgram(world: World): Command {
   addTokenCommands(program, world);
   addUsageCommand(program, world);
   addAuditCommands(program, world);
+  addLoginCommand(program, world);
+  addLogoutCommand(program, world);
+  addWhoamiCommand(program, world);
   addConfigCommands(program, world);
   addVersionCommand(program, world);
   return program.addHelpText("after", `\n${examples}\n${environmentHelp()}`);
@@ -98,10 +104,11 @@ const examples = `Examples:
   $ specgate client create --kind runner --scope "llm:chat usage:read"
   $ specgate token issue --client cli_… --ttl-seconds 600
   $ specgate usage --by day,model
+  $ specgate login --url https://gate.example.com                sign in to a gateway elsewhere
 `;
 
 function environmentHelp(): string {
-  const all = Object.entries<Variable<unknown>>(variables);
+  const all = Object.entries<Variable<unknown>>({ ...variables, ...clientVariables });
   const width = Math.max(...all.map(([name]) => name.length));
   const lines = all.map(([name, { meaning, default: standard }]) => {
     const shown = standard === null ? "" : ` (${standard})`;

@@ -115,7 +115,9 @@ export function listen(parts: Parts, log: Log): Bun.Server<unknown> {
   const edge = createEdge(
     {
       allowedHosts: () => [new URL(addresses().publicUrl).host, ...config.allowedHosts],
-      allowedOrigins: () => [addresses().publicUrl, ...config.corsOrigins],
+      publicUrl: () => addresses().publicUrl,
+      corsOrigins: config.corsOrigins,
+      trustedProxies: config.trustedProxies,
       bodyBytesMax,
       log,
     },

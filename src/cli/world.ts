@@ -14,11 +14,16 @@ export type World = {
   /** Whether a person sees `stderr` as it is written. */
   readonly isTerminal: boolean;
   readonly osUser: string;
+  /** Where the person's own files are. */
+  readonly homeDir: string;
   readonly host: Host;
   readonly version: string;
   /** How many outgoing requests this process may have under way. */
   readonly fetchesMax: number;
   residentBytes(): number;
+  /** Shows a page to the person; false where there is no desktop to show it on. */
+  openBrowser(url: string): boolean;
+  sleep(ms: number): Promise<void>;
   /** Hears SIGTERM, SIGINT and SIGHUP until the function it returns is called. */
   onSignal(listener: (signal: string) => void): () => void;
 };

@@ -1,3 +1,5 @@
+import type { Call } from "../platform/call.ts";
+import type { Principal } from "../platform/principal.ts";
 import type { Db } from "./database.ts";
 
 /** Who did it, from where: taken from the request at the edge, or from the operating system for a local command. */
@@ -25,3 +27,28 @@ export type AuditEntry = {
 
 /** If the row cannot be written the change does not happen: call it with the change's own transaction. */
 export type RecordAudit = (tx: Db, entry: AuditEntry) => Promise<void>;
+
+/** Where a request came from, for the audit. */
+export type Origin = { readonly ip: string | null; readonly userAgent: string | null; readonly requestId: string | null };
+
+export const originOf = ({ id, ip, request }: Call): Origin => ({
+  ip,
+  userAgent: request.headers.get("user-agent")?.slice(0, 200) ?? null,
+  requestId: id,
+});
+
+/** Whoever holds the credential: the person, with the app or key's client beside it, or the client itself. */
+export const actorOf = (principal: Principal, call: Call): Actor => ({
+  id: principal.id,
+  kind: principal.kind,
+  clientId: principal.clientId,
+  ...originOf(call),
+});
+
+/** Somebody who has not proved to be anybody. */
+export const strangerFrom = (origin: Origin): Actor => ({
+  id: "anonymous",
+  kind: "user",
+  clientId: null,
+  ...origin,
+});

@@ -35,11 +35,17 @@ export const users = pgTable(
     role: text("role").$type<"admin" | "user">().notNull(),
     /** argon2id, PHC string; null for a person who signs in elsewhere. */
     passwordHash: text("password_hash"),
+    /** Who this person is at an identity provider: `iss` and `sub`, noted at the first sign-in through it. */
+    oidcIssuer: text("oidc_issuer"),
+    oidcSubject: text("oidc_subject"),
     createdAt: at("created_at").notNull().defaultNow(),
     disabledAt: at("disabled_at"),
     version: integer("version").notNull().default(1),
   },
-  (table) => [uniqueIndex("users_email").on(sql`lower(${table.email})`)],
+  (table) => [
+    uniqueIndex("users_email").on(sql`lower(${table.email})`),
+    uniqueIndex("users_oidc").on(table.oidcIssuer, table.oidcSubject),
+  ],
 );
 
 export const projects = pgTable("projects", {
@@ -50,10 +56,35 @@ export const projects = pgTable("projects", {
   version: integer("version").notNull().default(1),
 });
 
+export const projectMembers = pgTable(
+  "project_members",
+  {
+    projectId: text("project_id")
+      .notNull()
+      .references(() => projects.id),
+    userId: text("user_id")
+      .notNull()
+      .references(() => users.id),
+    role: text("role").$type<"owner" | "editor" | "viewer">().notNull(),
+    createdAt: at("created_at").notNull().defaultNow(),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [
+    primaryKey({ columns: [table.projectId, table.userId] }),
+    index("project_members_user").on(table.userId),
+  ],
+);
+
 export const clients = pgTable("clients", {
+  /** `cli_…`, `specgate-desktop`, or the https URL of a client's own metadata document. */
   id: text("id").primaryKey(),
   name: text("name").notNull(),
   kind: text("kind").$type<"runner" | "service" | "desktop">().notNull(),
+  /** Who made it: an operator, this program, the client itself (RFC 7591), or its document at `id`. */
+  origin: text("origin")
+    .$type<"operator" | "builtin" | "registration" | "document">()
+    .notNull()
+    .default("operator"),
   projectId: text("project_id").references(() => projects.id),
   scopes: text("scopes").array().notNull(),
   redirectUris: text("redirect_uris").array().notNull(),
@@ -84,6 +115,128 @@ export const apiKeys = pgTable(
   (table) => [uniqueIndex("api_keys_hash").on(table.hash)],
 );
 
+/** Where a person let something act for them: a browser (`client_id` is null) or an app. */
+export const signIns = pgTable(
+  "sign_ins",
+  {
+    id: text("id").primaryKey(),
+    userId: text("user_id")
+      .notNull()
+      .references(() => users.id),
+    clientId: text("client_id").references(() => clients.id),
+    method: text("method").$type<"password" | "setup" | "oidc" | "code" | "device">().notNull(),
+    /** SHA-256 of the console's cookie; null for an app. */
+    cookieHash: bytes("cookie_hash"),
+    /** What the person let an app do, and where; empty for a browser, which may do all that its person may. */
+    scopes: text("scopes").array().notNull(),
+    audiences: text("audiences").array().notNull(),
+    ip: text("ip"),
+    userAgent: text("user_agent"),
+    createdAt: at("created_at").notNull(),
+    usedAt: at("used_at").notNull(),
+    expiresAt: at("expires_at").notNull(),
+    endedAt: at("ended_at"),
+  },
+  (table) => [
+    uniqueIndex("sign_ins_cookie").on(table.cookieHash),
+    index("sign_ins_user").on(table.userId, table.createdAt),
+    index("sign_ins_client").on(table.clientId),
+    index("sign_ins_expiry").on(table.expiresAt),
+  ],
+);
+
+/** All refresh tokens of an app's sign-in, in order: the highest number is the one in force. */
+export const refreshTokens = pgTable(
+  "refresh_tokens",
+  {
+    /** SHA-256 of the token. */
+    hash: bytes("hash").primaryKey(),
+    signInId: text("sign_in_id")
+      .notNull()
+      .references(() => signIns.id, { onDelete: "cascade" }),
+    number: integer("number").notNull(),
+    expiresAt: at("expires_at").notNull(),
+    usedAt: at("used_at"),
+    /** SHA-256 of the request that used it: the same request gets the same answer for ten seconds. */
+    requestHash: bytes("request_hash"),
+  },
+  (table) => [uniqueIndex("refresh_tokens_number").on(table.signInId, table.number)],
+);
+
+/** Authorization codes (RFC 6749 section 4.1), for a minute. */
+export const authorizationCodes = pgTable(
+  "authorization_codes",
+  {
+    hash: bytes("hash").primaryKey(),
+    clientId: text("client_id")
+      .notNull()
+      .references(() => clients.id),
+    userId: text("user_id")
+      .notNull()
+      .references(() => users.id),
+    /** As the client sent it; null when it sent none. */
+    redirectUri: text("redirect_uri"),
+    scopes: text("scopes").array().notNull(),
+    audiences: text("audiences").array().notNull(),
+    /** PKCE, S256 (RFC 7636). */
+    challenge: text("challenge").notNull(),
+    expiresAt: at("expires_at").notNull(),
+    usedAt: at("used_at"),
+    /** What came of it: ended when the code is used again. */
+    signInId: text("sign_in_id"),
+  },
+  (table) => [index("authorization_codes_expiry").on(table.expiresAt)],
+);
+
+/** Device codes (RFC 8628), for ten minutes. */
+export const deviceCodes = pgTable(
+  "device_codes",
+  {
+    hash: bytes("hash").primaryKey(),
+    /** Eight characters, without the hyphen. */
+    userCode: text("user_code").notNull(),
+    clientId: text("client_id")
+      .notNull()
+      .references(() => clients.id),
+    scopes: text("scopes").array().notNull(),
+    audiences: text("audiences").array().notNull(),
+    ip: text("ip"),
+    userAgent: text("user_agent"),
+    state: text("state").$type<"pending" | "approved" | "denied" | "used">().notNull(),
+    /** Who approved it. */
+    userId: text("user_id").references(() => users.id),
+    intervalSeconds: integer("interval_seconds").notNull(),
+    polledAt: at("polled_at"),
+    expiresAt: at("expires_at").notNull(),
+  },
+  (table) => [
+    uniqueIndex("device_codes_user_code").on(table.userCode),
+    index("device_codes_expiry").on(table.expiresAt),
+  ],
+);
+
+/** One decision that one browser may make once: a consent, or a device's. */
+export const tickets = pgTable(
+  "tickets",
+  {
+    hash: bytes("hash").primaryKey(),
+    signInId: text("sign_in_id")
+      .notNull()
+      .references(() => signIns.id, { onDelete: "cascade" }),
+    kind: text("kind").$type<"consent" | "device">().notNull(),
+    details: jsonb("details").notNull(),
+    expiresAt: at("expires_at").notNull(),
+    usedAt: at("used_at"),
+  },
+  (table) => [index("tickets_expiry").on(table.expiresAt)],
+);
+
+/** One-time links by which the first administrator is made. */
+export const setupLinks = pgTable("setup_links", {
+  hash: bytes("hash").primaryKey(),
+  expiresAt: at("expires_at").notNull(),
+});
+
 /** A log of everything that stopped being valid, read in commit order by every instance (xid below the snapshot's xmin). */
 export const revocations = pgTable(
   "revocations",
@@ -91,7 +244,7 @@ export const revocations = pgTable(
     id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
     xid: xid8("xid").notNull().default(sql`pg_current_xact_id()`),
     at: at("at").notNull().defaultNow(),
-    /** The id of a user, client or key, or the `jti` of a token. */
+    /** The id of a user, client, key or sign-in, the `jti` of a token, or `usr_…@prj_…` for a changed membership. */
     subject: text("subject").notNull(),
   },
   (table) => [

@@ -1,8 +1,9 @@
 /**
- * One request as the edge met it: its id, its trace, its caller's address. Made once, before anything can go wrong,
+ * One request as the edge met it: its id, its trace, its caller's address and origin. Made once, before anything can go wrong,
  * so that every answer and every log line of the request carries the same id.
  */
 import { newId, type RequestId } from "./ids.ts";
+import { type CallerBehind, plainAddress } from "./proxies.ts";
 
 export type Call = {
   readonly id: RequestId;
@@ -14,7 +15,16 @@ export type Call = {
   readonly traceparent: string | null;
   /** 32 hex digits: of `traceparent`, or of `x-trace-id` alone. */
   readonly traceId: string | null;
-  /** The caller's address; asked of the socket when somebody wants to know. */
+  /** The Origin header as sent; programs that are no browser send none. */
+  readonly origin: string | null;
+  /**
+   * A page of another origin than the public URL's sent this, `null` included. It may be allowed to call, with a bearer
+   * alone: whoever reads cookies must not look at them here.
+   */
+  readonly crossOrigin: boolean;
+  /** The socket's other end, a proxy perhaps; asked of the socket when somebody wants to know. */
+  readonly peer: string | null;
+  /** The caller's address: the peer's, or what trusted proxies say; found out when somebody wants to know. */
   readonly ip: string | null;
   /** Lifts Bun's idle timeout for this connection; a stream sends its own heartbeats. */
   readonly stayOpen: () => void;
@@ -25,28 +35,59 @@ const traceIdForm = /^[0-9a-f]{32}$/;
 
 const calls = new WeakMap<Request, Call>();
 
-export function beginCall(
-  request: Request,
-  url: URL,
-  connection: { address: () => string | null; stayOpen: () => void },
-): Call {
-  const sent = request.headers.get("traceparent");
-  const parsed = sent === null ? null : traceparentForm.exec(sent);
-  const short = parsed ? null : request.headers.get("x-trace-id");
-  const call: Call = {
-    id: newId("req"),
-    request,
-    url,
-    startedAt: performance.now(),
-    traceparent: parsed ? sent : null,
-    traceId: parsed?.[1] ?? (short !== null && traceIdForm.test(short) ? short : null),
-    get ip() {
-      return connection.address();
-    },
-    stayOpen: connection.stayOpen,
-  };
+/** What the edge knows beside the request. What is left out trusts nobody. */
+export type Surroundings = {
+  /** Of the socket's other end. */
+  address: () => string | null;
+  stayOpen: () => void;
+  publicUrl?: () => string;
+  callerBehind?: CallerBehind;
+};
+
+export function beginCall(request: Request, url: URL, around: Surroundings): Call {
+  const call = new BegunCall(request, url, around);
   calls.set(request, call);
   return call;
+}
+
+/** A class for its getters: on the prototype they cost a request nothing. */
+class BegunCall implements Call {
+  readonly id = newId("req");
+  readonly startedAt = performance.now();
+  readonly traceparent: string | null;
+  readonly traceId: string | null;
+  readonly origin: string | null;
+  readonly crossOrigin: boolean;
+  readonly stayOpen: () => void;
+  readonly #around: Surroundings;
+
+  constructor(
+    readonly request: Request,
+    readonly url: URL,
+    around: Surroundings,
+  ) {
+    const sent = request.headers.get("traceparent");
+    const parsed = sent === null ? null : traceparentForm.exec(sent);
+    const short = parsed ? null : request.headers.get("x-trace-id");
+    this.traceparent = parsed ? sent : null;
+    this.traceId = parsed?.[1] ?? (short !== null && traceIdForm.test(short) ? short : null);
+    this.origin = request.headers.get("origin");
+    this.crossOrigin = this.origin !== null && this.origin !== around.publicUrl?.();
+    this.stayOpen = around.stayOpen;
+    this.#around = around;
+  }
+
+  get peer(): string | null {
+    const address = this.#around.address();
+    return address === null ? null : plainAddress(address);
+  }
+
+  get ip(): string | null {
+    const { peer } = this;
+    const { callerBehind } = this.#around;
+    if (peer === null || callerBehind === undefined) return peer;
+    return callerBehind(peer, this.request.headers.get("x-forwarded-for"));
+  }
 }
 
 /** The call that the edge began for this request. Every request passes the edge first, so a miss is a wiring mistake. */

@@ -1,13 +1,14 @@
 /**
- * Where a provider may live: what a host name or address is, as far as it can be told without asking DNS.
+ * Where an address leads: what a host name or address is, as far as it can be told without asking DNS.
  *
- * Public addresses are always allowed; loopback when it is written as such; private ones only when the operator says
- * so; metadata and link-local addresses never, because they hand out the machine's own credentials.
+ * For providers public addresses are always allowed; loopback when it is written as such; private ones only when the
+ * operator says so; metadata and link-local addresses never, because they hand out the machine's own credentials.
  */
 import { BlockList, isIP } from "node:net";
 import type { Parsed } from "./config-values.ts";
 
-export type AddressKind = "public" | "loopback" | "private" | "metadata";
+/** `carried`: an IPv6 address that leads to a public IPv4 one through a translator or a tunnel. */
+export type AddressKind = "public" | "carried" | "loopback" | "private" | "metadata";
 
 /** `host` as `URL.hostname` gives it (WHATWG has already folded `2130706433`, `127.1` and `0x7f.1`), or a resolved address. */
 export function addressKind(host: string): AddressKind {
@@ -33,7 +34,7 @@ const metadataNames = new Set([
   "instance-data",
   "instance-data.ec2.internal",
 ]);
-const privateSuffixes = [".internal", ".local", ".lan", ".home.arpa", ".intranet", ".corp"];
+const privateSuffixes = [".internal", ".local", ".localdomain", ".lan", ".home.arpa", ".intranet", ".corp"];
 
 const blocks = (cidrs: string[]): BlockList => {
   const list = new BlockList();
@@ -54,6 +55,7 @@ const privateV4 = blocks([
   "172.16.0.0/12",
   "192.0.0.0/24",
   "192.0.2.0/24",
+  "192.88.99.0/24",
   "192.168.0.0/16",
   "198.18.0.0/15",
   "198.51.100.0/24",
@@ -70,26 +72,39 @@ function ofV4(address: string): AddressKind {
 
 /** Link-local as a whole, then Amazon's instance metadata and container credentials, and Google's. */
 const metadataV6 = blocks(["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"]);
-const privateV6 = blocks(["::/128", "fc00::/7", "fec0::/10", "ff00::/8", "100::/64", "2001:db8::/32"]);
+const unicastV6 = blocks(["2000::/3"]);
+/** Of the unicast range: IETF protocols (ORCHID and benchmarks among them) and documentation. */
+const privateV6 = blocks(["2001::/23", "2001:db8::/32", "3fff::/20"]);
 
 function ofV6(address: string): AddressKind {
   const groups = groupsOf(address);
   if (groups.slice(0, 7).every((group) => group === 0) && groups[7] === 1) return "loopback";
   const inner = innerV4(groups);
-  if (inner !== null) return ofV4(inner);
+  if (inner !== null) return ofCarried(inner, groups);
   if (metadataV6.check(address, "ipv6")) return "metadata";
-  return privateV6.check(address, "ipv6") ? "private" : "public";
+  return unicastV6.check(address, "ipv6") && !privateV6.check(address, "ipv6") ? "public" : "private";
 }
 
-/** The IPv4 address that an IPv6 one carries: mapped, compatible, NAT64, or 6to4. */
-function innerV4(groups: number[]): string | null {
-  const start = groups.slice(0, 6);
-  const zeros = (count: number) => start.slice(0, count).every((group) => group === 0);
-  const mapped = zeros(5) && (start[5] === 0xffff || (start[5] === 0 && (groups[6] ?? 0) !== 0));
-  const nat64 = start[0] === 0x64 && start[1] === 0xff9b;
-  if (mapped || nat64) return dotted(groups[6] ?? 0, groups[7] ?? 0);
-  return start[0] === 0x2002 ? dotted(start[1] ?? 0, start[2] ?? 0) : null;
+function ofCarried(inner: string, groups: number[]): AddressKind {
+  const kind = ofV4(inner);
+  // RFC 8215: a translator of one's own, in one's own network.
+  const isLocalNat64 = isNat64(groups) && groups[2] === 1;
+  if (kind === "public") return isLocalNat64 ? "private" : "carried";
+  return kind;
 }
+
+/** The IPv4 address that an IPv6 one carries: mapped, translated (SIIT), compatible, NAT64, 6to4, or Teredo. */
+function innerV4(groups: number[]): string | null {
+  const [first, second, , , fifth, sixth, high = 0, low = 0] = groups;
+  const isZero = (count: number) => groups.slice(0, count).every((group) => group === 0);
+  const mapped = isZero(5) && (sixth === 0xffff || (sixth === 0 && high !== 0));
+  const translated = isZero(4) && fifth === 0xffff && sixth === 0;
+  if (mapped || translated || isNat64(groups)) return dotted(high, low);
+  if (first === 0x2001 && second === 0) return dotted(high ^ 0xffff, low ^ 0xffff);
+  return first === 0x2002 ? dotted(second ?? 0, groups[2] ?? 0) : null;
+}
+
+const isNat64 = (groups: number[]): boolean => groups[0] === 0x64 && groups[1] === 0xff9b;
 
 const dotted = (high: number, low: number): string => [high >> 8, high & 255, low >> 8, low & 255].join(".");
 

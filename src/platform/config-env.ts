@@ -9,6 +9,7 @@ import { resolve } from "node:path";
 import type { ProviderConfig } from "./config.ts";
 import type { Parsed } from "./config-values.ts";
 import {
+  clientVariables,
   type KnownProvider,
   knownProviders,
   providerVariables,
@@ -141,14 +142,15 @@ const withPath = (baseUrl: string, path: string): string =>
 /** Names in our own prefix that nothing reads, and those whose feature this version does not have. */
 function foreignVariables(env: Environment): string[] {
   const mistakes: string[] = [];
-  const names = [...Object.keys(variables), ...Object.keys(providerVariables)];
+  const own: Record<string, Variable<unknown>> = { ...variables, ...clientVariables };
+  const names = [...Object.keys(own), ...Object.keys(providerVariables)];
   for (const name of present(env)) {
     const plain = name.replace(/_FILE$/, "");
     if (isListed(plain, refused)) {
       mistakes.push(`${name}: is not in this version; leave it unset`);
       continue;
     }
-    const variable = (variables as Record<string, Variable<unknown>>)[plain];
+    const variable = own[plain];
     const read = variable !== undefined && (plain === name || variable.secret);
     if (read || !name.startsWith("SPECGATE_")) continue;
     mistakes.push(

@@ -103,6 +103,12 @@ export const variables = {
   SPECGATE_METRICS_TOKEN: secret("bearer for /metrics beyond loopback", parseToken),
 } satisfies Record<string, Variable<unknown>>;
 
+/** The command line's own, toward a gateway elsewhere; `serve` beside them has no use for them and no quarrel with them. */
+export const clientVariables = {
+  SPECGATE_URL: plain("the gateway that client commands talk to", "http://127.0.0.1:8080", parsePublicUrl),
+  SPECGATE_TOKEN: secret("the bearer they send; unset: the sign-in of specgate login", parseToken),
+} satisfies Record<string, Variable<unknown>>;
+
 export type VariableName = keyof typeof variables;
 
 /** A provider that a variable alone registers. */
@@ -193,8 +199,6 @@ export const refused: readonly string[] = [
   "SPECGATE_OAUTH_",
   "SPECGATE_OIDC_",
   "SPECGATE_ADMIN_",
-  "SPECGATE_URL",
-  "SPECGATE_TOKEN",
 ];
 
 /** Likewise, but set for other programs in many shells: refusing to start would be wrong, silence too. */

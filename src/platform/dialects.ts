@@ -1,10 +1,11 @@
 /**
- * One failure, four ways to say it: RFC 9457 problems, OpenAI's error object, Anthropic's, and RFC 6749 section 5.2.
- * The plane chooses; clients of each ecosystem then see what their own libraries already understand.
+ * One failure, five ways to say it: RFC 9457 problems, OpenAI's error object, Anthropic's, RFC 6749 section 5.2, and a
+ * page for people. The plane chooses; clients of each ecosystem then see what their own libraries already understand.
  */
 import type { Failure, FailureKind } from "./failure.ts";
+import { html, page } from "./html.ts";
 
-export type Dialect = "problem" | "openai" | "anthropic" | "oauth";
+export type Dialect = "problem" | "openai" | "anthropic" | "oauth" | "html";
 
 const titles: Record<FailureKind, string> = {
   invalid: "The request is not valid",
@@ -51,7 +52,7 @@ const anthropicTypes: Partial<Record<FailureKind, string>> = {
   internal: "api_error",
 };
 
-/** The codes of RFC 6749 section 5.2, RFC 8628 section 3.5 and RFC 8707 section 2 that may go out as they are. */
+/** The codes of RFC 6749 section 5.2, RFC 7591 section 3.2.2, RFC 8628 section 3.5 and RFC 8707 section 2. */
 const oauthCodes = new Set([
   "invalid_request",
   "invalid_client",
@@ -64,6 +65,8 @@ const oauthCodes = new Set([
   "authorization_pending",
   "slow_down",
   "expired_token",
+  "invalid_redirect_uri",
+  "invalid_client_metadata",
   "temporarily_unavailable",
   "server_error",
 ]);
@@ -104,7 +107,8 @@ function anthropicBody(failure: Failure, requestId: string): Record<string, unkn
 }
 
 function oauthBody(failure: Failure): Record<string, unknown> {
-  const unavailable = failure.status >= 500 ? "temporarily_unavailable" : "invalid_request";
+  const later = failure.status >= 500 || failure.kind === "rate";
+  const unavailable = later ? "temporarily_unavailable" : "invalid_request";
   return {
     error: oauthCodes.has(failure.code) ? failure.code : unavailable,
     error_description: failure.message,
@@ -112,21 +116,40 @@ function oauthBody(failure: Failure): Record<string, unknown> {
 }
 
 export function failureResponse(failure: Failure, dialect: Dialect, requestId: string): Response {
-  const headers = new Headers({ "cache-control": "no-store", "x-request-id": requestId });
-  headers.set("content-type", dialect === "problem" ? "application/problem+json" : "application/json");
+  const response =
+    dialect === "html" ? failurePage(failure, requestId) : jsonResponse(failure, dialect, requestId);
+  const { headers } = response;
+  headers.set("cache-control", "no-store");
+  headers.set("x-request-id", requestId);
   if (failure.retryAfterSeconds !== undefined) headers.set("retry-after", String(failure.retryAfterSeconds));
   else if (failure.status === 503) headers.set("retry-after", "1");
   // Without this the SDKs retry a budget's 429 for minutes; the money will not come back by itself.
   if (failure.kind === "budget") headers.set("x-should-retry", "false");
   if (dialect === "anthropic") headers.set("request-id", requestId);
   for (const [name, value] of Object.entries(failure.headers ?? {})) headers.set(name, value);
+  return response;
+}
+
+function jsonResponse(failure: Failure, dialect: JsonDialect, requestId: string): Response {
+  const type = dialect === "problem" ? "application/problem+json" : "application/json";
   return new Response(JSON.stringify(bodyOf(failure, dialect, requestId)), {
     status: failure.status,
-    headers,
+    headers: { "content-type": type },
   });
 }
 
-function bodyOf(failure: Failure, dialect: Dialect, requestId: string): Record<string, unknown> {
+function failurePage(failure: Failure, requestId: string): Response {
+  const title = titles[failure.kind];
+  const body = html`<h1>${title}</h1>
+<p>${failure.message}</p>
+<p><a href="/">Back to the start</a></p>
+<p class="quiet">${requestId}</p>`;
+  return page({ title, body, status: failure.status });
+}
+
+type JsonDialect = Exclude<Dialect, "html">;
+
+function bodyOf(failure: Failure, dialect: JsonDialect, requestId: string): Record<string, unknown> {
   if (dialect === "openai") return openaiBody(failure);
   if (dialect === "anthropic") return anthropicBody(failure, requestId);
   if (dialect === "oauth") return oauthBody(failure);

@@ -1,23 +1,26 @@
 /**
  * The edge: what every request meets before any route is looked for.
  *
- * It checks the Host against an allowlist (a router that trusts Host can be sent elsewhere), refuses credentials in the
- * query and strangers' origins, caps announced bodies, and gives each answer its request id and security headers.
+ * It checks the Host against an allowlist (a router that trusts Host can be sent elsewhere), refuses strangers' origins
+ * and credentials in the query, answers preflights, caps announced bodies, and gives each answer, refusals included, its
+ * request id and its security and CORS headers.
  * It decides nothing about who may do what: that belongs to the route (guard.ts).
  */
 import { announcedBytes } from "./body.ts";
 import { beginCall, type Call } from "./call.ts";
+import { applyCors, corsOf, isPreflight, type Origins, preflightResponse } from "./cors.ts";
 import { dialectOf, failureResponse } from "./dialects.ts";
 import { asFailure, Failure } from "./failure.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./log.ts";
 import { isLoopbackHost } from "./loopback.ts";
+import { trustProxies } from "./proxies.ts";
 
-export type EdgeSettings = {
+export type EdgeSettings = Origins & {
   /** Host values besides loopback names: the public URL's and the configured ones, lower case. */
   allowedHosts: () => readonly string[];
-  /** Origins that browsers may send: the configured ones and the public URL. */
-  allowedOrigins: () => readonly string[];
+  /** Networks whose X-Forwarded-For counts, as CIDRs. */
+  trustedProxies: readonly string[];
   bodyBytesMax: (path: string) => number;
   log: Log;
 };
@@ -31,6 +34,8 @@ export type Connection = {
 export type Answerer = (request: Request) => Response | Promise<Response>;
 
 export function createEdge(settings: EdgeSettings, answer: Answerer) {
+  const { publicUrl } = settings;
+  const callerBehind = trustProxies(settings.trustedProxies);
   return async (request: Request, server: Connection): Promise<Response> => {
     const host = request.headers.get("host");
     // A Host such as `a@b` makes the URL unparsable; the allowlist has refused it already, this is the second lock.
@@ -39,14 +44,22 @@ export function createEdge(settings: EdgeSettings, answer: Answerer) {
     const call = beginCall(request, url, {
       address: () => server.requestIP(request)?.address ?? null,
       stayOpen: () => server.timeout(request, 0),
+      publicUrl,
+      callerBehind,
     });
+    const cors = corsOf(call, settings);
+    if (cors.allowOrigin !== null && isPreflight(request)) {
+      return finish(preflightResponse(cors.allowOrigin, request.headers), call);
+    }
     try {
+      if (cors.refused) throw originRefused();
       inspect(call, settings);
-      return finish(await answer(request), call);
+      return finish(applyCors(await answer(request), cors), call);
     } catch (error) {
       const failure = asFailure(error);
       if (failure.status >= 500) settings.log.failure(failure, call);
-      return finish(failureResponse(failure, dialectOf(url.pathname, request), call.id), call);
+      const refusal = failureResponse(failure, dialectOf(url.pathname, request), call.id);
+      return finish(applyCors(refusal, cors), call);
     }
   };
 }
@@ -60,10 +73,6 @@ function inspect(call: Call, settings: EdgeSettings): void {
       "Send the credential in the Authorization header, never in the URL.",
     );
   }
-  const origin = request.headers.get("origin");
-  if (origin !== null && !openToAllOrigins(url.pathname) && !settings.allowedOrigins().includes(origin)) {
-    throw new Failure("forbidden", "origin_not_allowed", "This origin is not in SPECGATE_CORS_ORIGINS.");
-  }
   const length = announcedBytes(request) ?? 0;
   const bytesMax = settings.bodyBytesMax(url.pathname);
   if (length > bytesMax) {
@@ -71,9 +80,12 @@ function inspect(call: Call, settings: EdgeSettings): void {
   }
 }
 
-/** Endpoints that carry their proof in the request itself and answer any origin, never with cookies. */
-const openToAllOrigins = (path: string): boolean =>
-  path.startsWith("/.well-known/") || path === "/oauth/token" || path === "/oauth/revoke";
+const originRefused = (): Failure =>
+  new Failure(
+    "forbidden",
+    "origin_not_allowed",
+    "Pages of this origin may not call this path. SPECGATE_CORS_ORIGINS lists those that may call /v1, /mcp and /api/v1.",
+  );
 
 function finish(response: Response, call: Call): Response {
   const headers = response.headers;

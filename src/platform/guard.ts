@@ -5,18 +5,32 @@
  * The policy stays readable on the handler, so that app.ts can refuse to start with a route that has none and
  * doors.test.ts can try every door. It never looks at the path's text: the policy belongs to the route.
  */
+
 import { type Call, callOf } from "./call.ts";
+import { cookieName, readCookie } from "./cookies.ts";
+import { refuseCrossSite } from "./cross-site.ts";
 import { type Dialect, failureResponse, llmDialect } from "./dialects.ts";
-import { asFailure, Failure } from "./failure.ts";
+import { asFailure, Failure, notFound } from "./failure.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
-import type { Authenticate, Plane, Principal } from "./principal.ts";
-import type { Scope } from "./scopes.ts";
+import { isLoopbackHost } from "./loopback.ts";
+import type { Authenticate, AuthenticateCookie, Plane, Principal } from "./principal.ts";
+import type { ProjectRights, ProjectRole, Scope } from "./scopes.ts";
+import { isAtLeast, rightsIn } from "./scopes.ts";
 
-/** `scope: null` lets any valid credential in; `public` says in words why nobody needs one. */
-export type Policy =
-  | { readonly plane: Plane; readonly scope: Scope | null }
-  | { readonly plane: "ops" | "oauth"; readonly public: string };
+/** What a door asks of whoever holds a credential. */
+export type ClosedPolicy = {
+  readonly plane: Plane;
+  /** Null lets any valid credential in. */
+  readonly scope: Scope | null;
+  /** `person`: no machine. `signed_in`: a person's own browser or app, and no key that could outlive it. */
+  readonly who?: "person" | "signed_in";
+  /** The least role in the project that the route's `:project` names; who has none there finds nothing. */
+  readonly project?: ProjectRole;
+};
+/** `public` says in words why nobody needs a credential. */
+export type OpenPolicy = { readonly plane: "ops" | "oauth" | "control" | "console"; readonly public: string };
+export type Policy = ClosedPolicy | OpenPolicy;
 
 export type Opened = {
   readonly call: Call;
@@ -24,6 +38,8 @@ export type Opened = {
   readonly params: Record<string, string>;
 };
 export type OpenedBy = Opened & { readonly principal: Principal };
+/** Whose browser it is, or null for a stranger's. */
+export type OpenedPage = Opened & { readonly principal: Principal | null };
 
 /** What a route returns: a finished response, or a value that goes out as JSON with status 200. */
 type Answer = Response | object;
@@ -32,26 +48,32 @@ export type Door = ((context: { request: Request; params: Record<string, string>
 };
 
 export type Guard = {
-  /** A door that needs a bearer credential of its plane, with this scope. */
-  bearer(
-    policy: Extract<Policy, { scope: unknown }>,
-    answer: (opened: OpenedBy) => Answer | Promise<Answer>,
-  ): Door;
+  /** A door that needs a credential: a bearer of its plane or, on the control plane, the console's cookie. */
+  closed(policy: ClosedPolicy, answer: (opened: OpenedBy) => Answer | Promise<Answer>): Door;
   /** A door that is open to everyone, and says why. */
-  open(
-    policy: Extract<Policy, { public: string }>,
-    answer: (opened: Opened) => Answer | Promise<Answer>,
-  ): Door;
+  open(policy: OpenPolicy, answer: (opened: Opened) => Answer | Promise<Answer>): Door;
+  /** A page or a form of the console: open to every browser, told whose it is, closed to other sites' posts. */
+  page(policy: OpenPolicy, answer: (opened: OpenedPage) => Response | Promise<Response>): Door;
 };
 
-export function createGuard(needs: { authenticate: Authenticate; limits: Limits; log: Log }): Guard {
+export type GuardNeeds = {
+  authenticate: Authenticate;
+  authenticateCookie: AuthenticateCookie;
+  publicUrl: () => string;
+  /** Where the metadata of the resource that was asked for stands (RFC 9728 section 5.1). */
+  resourceMetadata: (asked: URL, plane: Plane) => string;
+  limits: Limits;
+  log: Log;
+};
+
+export function createGuard(needs: GuardNeeds): Guard {
   return {
-    bearer(policy, answer) {
-      return door(policy, needs.log, async (opened) => {
+    closed(policy, answer) {
+      return door(policy, needs, async (opened) => {
         // Known credentials are answered at once, and an await of what is already there still costs a turn.
-        const found = needs.authenticate(bearerOf(opened.request, policy.plane), policy.plane);
+        const found = identify(opened, policy.plane, needs);
         const principal = found instanceof Promise ? await found : found;
-        if (policy.scope !== null && !principal.scopes.has(policy.scope)) throw missingScope(policy.scope);
+        judge(principal, policy, opened.params);
         const admitted = needs.limits.admit(policy.plane, principal);
         const rate = admitted instanceof Promise ? await admitted : admitted;
         const response = respond(await answer({ ...opened, principal }));
@@ -59,19 +81,82 @@ export function createGuard(needs: { authenticate: Authenticate; limits: Limits;
         return response;
       });
     },
-    open: (policy, answer) => door(policy, needs.log, async (opened) => respond(await answer(opened))),
+    open: (policy, answer) => door(policy, needs, async (opened) => respond(await answer(opened))),
+    page: (policy, answer) =>
+      door(policy, needs, async (opened) => {
+        const home = needs.publicUrl();
+        if (isAstray(opened, home))
+          return redirectTo(home + opened.call.url.pathname + opened.call.url.search, 307);
+        refuseCrossSite(opened.request, home);
+        const cookie = readCookie(opened.request.headers, cookieName(needs.publicUrl()));
+        const principal = cookie === null ? null : await needs.authenticateCookie(cookie);
+        return answer({ ...opened, principal });
+      }),
   };
 }
 
-function door(policy: Policy, log: Log, run: (opened: Opened) => Promise<Response>): Door {
+/** Cookies and forms belong to one origin: a person who typed another name of this machine is sent to the public one. */
+const isAstray = ({ request, call }: Opened, home: string): boolean =>
+  request.method === "GET" && call.url.host !== new URL(home).host && isLoopbackHost(call.url.host);
+
+export const redirectTo = (location: string, status: 303 | 307 = 303): Response =>
+  new Response(null, { status, headers: { location, "cache-control": "no-store" } });
+
+/** A bearer decides alone; only without one, and never for another origin, does the cookie count. */
+function identify(
+  { request, call }: Opened,
+  plane: Plane,
+  { authenticate, authenticateCookie, publicUrl }: GuardNeeds,
+): Principal | Promise<Principal> {
+  const bearer = bearerOf(request, plane);
+  if (bearer !== null) return authenticate(bearer, plane);
+  const cookie =
+    plane === "control" && !call.crossOrigin ? readCookie(request.headers, cookieName(publicUrl())) : null;
+  if (cookie === null) throw nothingSent();
+  refuseCrossSite(request, publicUrl());
+  const found = authenticateCookie(cookie);
+  return found instanceof Promise ? found.then(signedIn) : signedIn(found);
+}
+
+const signedIn = (principal: Principal | null): Principal => {
+  if (principal === null) throw unauthenticated("This sign-in has ended. Sign in again.");
+  return principal;
+};
+
+function judge(principal: Principal, policy: ClosedPolicy, params: Record<string, string>): void {
+  const { scope, who, project } = policy;
+  if (scope !== null && !principal.scopes.has(scope)) throw missingScope(scope);
+  if (who !== undefined && principal.kind !== "user") throw peopleOnly();
+  if (who === "signed_in" && principal.signInId === null) throw signInNeeded();
+  if (project !== undefined) requireInProject(principal, params.project ?? "", { scope, role: project });
+}
+
+/**
+ * What this credential may do in the project, at least in this role and with this scope. Throws `not_found` when it has
+ * no place there, 403 when its place is too low.
+ */
+export function requireInProject(
+  principal: Principal,
+  projectId: string,
+  least: { scope: Scope | null; role: ProjectRole },
+): ProjectRights {
+  const rights = rightsIn(principal, projectId);
+  if (rights === null) throw notFound();
+  if (!isAtLeast(rights.role, least.role)) throw lowRole(rights.role, least.role);
+  if (least.scope !== null && !rights.scopes.has(least.scope)) throw missingScope(least.scope);
+  return rights;
+}
+
+function door(policy: Policy, needs: GuardNeeds, run: (opened: Opened) => Promise<Response>): Door {
   const answer = async ({ request, params }: { request: Request; params: Record<string, string> }) => {
     const call = callOf(request);
     try {
       return await run({ call, request, params });
     } catch (error) {
       const failure = asFailure(error);
-      if (failure.status >= 500) log.failure(failure, call);
-      return failureResponse(challenge(failure), dialectFor(policy, request), call.id);
+      if (failure.status >= 500) needs.log.failure(failure, call);
+      const answered = "public" in policy ? failure : challenge(failure, call.url, policy, needs);
+      return failureResponse(answered, dialectFor(policy, request), call.id);
     }
   };
   return Object.assign(answer, { policy });
@@ -82,26 +167,45 @@ function respond(answer: Answer): Response {
   return Response.json(answer, { headers: { "cache-control": "no-store" } });
 }
 
-const sendOne = "This needs a credential: send `Authorization: Bearer <access token or API key>`.";
-
-/** With both headers `Authorization` wins, and a malformed one is not rescued by the other. */
-function bearerOf(request: Request, plane: Plane): string {
+/** Null when none was sent. With both headers `Authorization` wins, and a malformed one is not rescued by the other. */
+function bearerOf(request: Request, plane: Plane): string | null {
   const authorization = request.headers.get("authorization");
   if (authorization !== null) {
     const match = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(authorization);
     if (match?.[1]) return match[1];
     throw unauthenticated("The Authorization header must be `Bearer <token>`.");
   }
-  const key = plane === "llm" ? request.headers.get("x-api-key") : null;
-  if (key) return key;
-  // No error code for someone who sent nothing (RFC 6750 section 3.1).
-  throw new Failure("unauthenticated", "unauthenticated", sendOne, {
-    headers: { "www-authenticate": 'Bearer realm="specgate"' },
-  });
+  return plane === "llm" ? request.headers.get("x-api-key") || null : null;
 }
+
+/** Its challenge names no error: nothing was wrong, there was nothing (RFC 6750 section 3.1). */
+const nothingSent = (): Failure =>
+  new Failure(
+    "unauthenticated",
+    "unauthenticated",
+    "This needs a credential: send `Authorization: Bearer <access token or API key>`.",
+    { headers: { "www-authenticate": 'Bearer realm="specgate"' } },
+  );
 
 export const unauthenticated = (message: string, cause?: unknown): Failure =>
   new Failure("unauthenticated", "unauthenticated", message, { cause });
+
+const peopleOnly = (): Failure =>
+  new Failure("forbidden", "people_only", "Only a person may do this; this credential is a machine's.");
+
+const signInNeeded = (): Failure =>
+  new Failure(
+    "forbidden",
+    "sign_in_needed",
+    "An API key may not do this: sign in, in a browser or with an app.",
+  );
+
+const lowRole = (has: ProjectRole, needs: ProjectRole): Failure =>
+  new Failure(
+    "forbidden",
+    "insufficient_role",
+    `This needs the role ${needs} in the project; you are ${has}.`,
+  );
 
 function missingScope(scope: Scope): Failure {
   return new Failure("forbidden", "insufficient_scope", `This credential lacks the scope \`${scope}\`.`, {
@@ -109,16 +213,21 @@ function missingScope(scope: Scope): Failure {
   });
 }
 
-/** Every 401 says how to authenticate (RFC 6750 section 3). */
-function challenge(failure: Failure): Failure {
-  if (failure.kind !== "unauthenticated" || failure.headers?.["www-authenticate"]) return failure;
+/** Every 401 says how to authenticate, and where to learn the rest (RFC 6750 section 3, RFC 9728 section 5.1). */
+function challenge(failure: Failure, asked: URL, { plane }: ClosedPolicy, needs: GuardNeeds): Failure {
+  const own = failure.headers?.["www-authenticate"];
+  if (failure.kind !== "unauthenticated" && own === undefined) return failure;
+  const words = own ?? 'Bearer realm="specgate", error="invalid_token"';
+  const header = `${words}, resource_metadata="${needs.resourceMetadata(asked, plane)}"`;
   return new Failure(failure.kind, failure.code, failure.message, {
+    ...(failure.errors === undefined ? {} : { errors: failure.errors }),
     cause: failure.cause,
-    headers: { ...failure.headers, "www-authenticate": `Bearer realm="specgate", error="invalid_token"` },
+    headers: { ...failure.headers, "www-authenticate": header },
   });
 }
 
 function dialectFor(policy: Policy, request: Request): Dialect {
   if (policy.plane === "oauth") return "oauth";
+  if (policy.plane === "console") return "html";
   return policy.plane === "llm" ? llmDialect(request) : "problem";
 }

@@ -21,6 +21,7 @@ export const prefixes = [
   "cht",
   "req",
   "evt",
+  "sgn",
 ] as const;
 
 export type Prefix = (typeof prefixes)[number];

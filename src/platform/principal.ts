@@ -1,4 +1,4 @@
-import type { ClientKind, Role, Scope } from "./scopes.ts";
+import type { ClientKind, ProjectRole, Role, Scope } from "./scopes.ts";
 
 /**
  * Who is calling, and what this credential may do: the answer of authentication, the question of every policy.
@@ -10,9 +10,15 @@ export type Principal = {
   readonly kind: "user" | "client";
   readonly role: Role;
   readonly credential: "access_token" | "api_key" | "cookie";
-  /** The credential itself, for limits and revocation: `key_…`, or the token's `jti`. */
+  /** The credential itself, for limits: `key_…`, a token's `jti`, or a browser's sign-in. */
   readonly credentialId: string;
+  /** Everything whose revocation ends this credential, the credential itself among it. */
+  readonly endsWith: readonly string[];
+  /** The browser or app that a person signed in, or null. */
+  readonly signInId: string | null;
   readonly userId: string | null;
+  /** Of the person who acts, or null. */
+  readonly email: string | null;
   readonly clientId: string | null;
   readonly clientKind: ClientKind | null;
   readonly keyId: string | null;
@@ -21,6 +27,8 @@ export type Principal = {
   /** The project this credential is bound to, or null when it is bound to none. */
   readonly projectId: string | null;
   readonly sessionId: string | null;
+  /** The person's roles, by project; empty for clients. */
+  readonly memberships: ReadonlyMap<string, ProjectRole>;
   /** Milliseconds since the epoch after which this credential is worth nothing. */
   readonly expiresAt: number;
 };
@@ -28,5 +36,15 @@ export type Principal = {
 /** The bearer planes, whose tokens carry the plane in `aud`. */
 export type Plane = "control" | "llm" | "mcp";
 
+/** Finds whose browser holds a console cookie, or null when nobody's does any more; throws `auth_unavailable`. */
+export type AuthenticateCookie = (cookie: string) => Principal | null | Promise<Principal | null>;
+
 /** Finds who holds a bearer credential for a plane; throws `unauthenticated`, or `auth_unavailable` when it cannot know. */
 export type Authenticate = (bearer: string, plane: Plane) => Principal | Promise<Principal>;
+
+/** Whether a revocation of `subject` ends what this caller is doing; `usr_…@prj_…` is a person's changed part in a project. */
+export function isEndedBy(principal: Principal, subject: string): boolean {
+  const [userId, projectId] = subject.split("@");
+  if (projectId === undefined) return principal.endsWith.includes(subject);
+  return principal.userId === userId && principal.projectId === projectId;
+}

@@ -2,7 +2,8 @@
  * What a credential may do: every scope, every role, and the one function that narrows them.
  *
  * Rights are always an intersection: the scopes asked for, those registered, what the owner's kind may ever hold,
- * and the project binding. Nothing here ever widens. `approvals:decide` and `admin` belong to people alone.
+ * the project binding, and inside a project the person's role there (`rightsIn`, which every plane asks). Nothing here
+ * ever widens. `approvals:decide` and `admin` belong to people alone.
  */
 export const scopes = [
   "llm:chat",
@@ -24,6 +25,16 @@ export type Role = "admin" | "user" | "runner";
 export type ClientKind = "runner" | "service" | "desktop";
 export const clientKinds = ["runner", "service", "desktop"] as const satisfies readonly ClientKind[];
 
+/** What a person, or a project's own client, is inside one project; each includes the ones before it. */
+export const projectRoles = ["viewer", "editor", "owner"] as const;
+export type ProjectRole = (typeof projectRoles)[number];
+
+const viewerScopes: ReadonlySet<Scope> = new Set([
+  "mcp:read",
+  "control:read",
+  "artifacts:read",
+  "usage:read",
+]);
 const peopleOnly: ReadonlySet<Scope> = new Set(["approvals:decide", "admin"]);
 const withoutProject: ReadonlySet<Scope> = new Set(["llm:chat", "usage:read", "mcp:read"]);
 
@@ -48,6 +59,41 @@ export function ceiling(owner: Owner): Scope[] {
 export function keyCeiling(owner: Owner): Scope[] {
   return ceiling(owner).filter((scope) => !peopleOnly.has(scope));
 }
+
+/** Who asks, as far as one project is concerned. */
+export type Holder = {
+  readonly kind: "user" | "client";
+  readonly role: Role;
+  readonly scopes: ReadonlySet<Scope>;
+  readonly projectId: string | null;
+  readonly memberships: ReadonlyMap<string, ProjectRole>;
+};
+
+export type ProjectRights = { readonly role: ProjectRole; readonly scopes: ReadonlySet<Scope> };
+
+/**
+ * What a credential may do inside one project: scopes ∩ role ∩ membership ∩ binding, or null for a project that does
+ * not exist as far as it may know. A project's own clients write like editors; an administrator is an owner everywhere,
+ * but only with a credential that holds `admin`.
+ */
+export function rightsIn(holder: Holder, projectId: string): ProjectRights | null {
+  if (holder.projectId !== null && holder.projectId !== projectId) return null;
+  if (holder.kind === "client") {
+    return holder.projectId === null ? null : { role: "editor", scopes: holder.scopes };
+  }
+  if (isAdmin(holder)) return { role: "owner", scopes: holder.scopes };
+  const role = holder.memberships.get(projectId);
+  if (role === undefined) return null;
+  if (role !== "viewer") return { role, scopes: holder.scopes };
+  return { role, scopes: new Set([...holder.scopes].filter((scope) => viewerScopes.has(scope))) };
+}
+
+/** A person with the role `admin` whose credential holds the scope `admin`. */
+export const isAdmin = (holder: Pick<Holder, "role" | "scopes">): boolean =>
+  holder.role === "admin" && holder.scopes.has("admin");
+
+export const isAtLeast = (role: ProjectRole, least: ProjectRole): boolean =>
+  projectRoles.indexOf(role) >= projectRoles.indexOf(least);
 
 /** `granted` narrowed to what the owner may hold, in the list's own order. */
 export function narrow(granted: Iterable<string>, allowed: readonly Scope[]): Scope[] {

@@ -145,20 +145,22 @@ function senderOf(
     .use(tokenRoutes({ guard, tokens, addresses, requestsPerMinute }))
     .get(
       doors.control,
-      guard.bearer({ plane: "control", scope: null }, () => ({})),
+      guard.closed({ plane: "control", scope: null }, () => ({})),
     )
     .get(
       doors.llm,
-      guard.bearer({ plane: "llm", scope: "llm:chat" }, () => ({})),
+      guard.closed({ plane: "llm", scope: "llm:chat" }, () => ({})),
     )
     .get(
       doors.mcp,
-      guard.bearer({ plane: "mcp", scope: null }, () => ({})),
+      guard.closed({ plane: "mcp", scope: null }, () => ({})),
     );
   const edge = createEdge(
     {
       allowedHosts: () => ["alias.example"],
-      allowedOrigins: () => [],
+      publicUrl: () => deskUrl,
+      corsOrigins: [],
+      trustedProxies: [],
       bodyBytesMax: () => 1_048_576,
       log: silentLog,
     },

@@ -35,8 +35,8 @@ export function healthRoutes(needs: { guard: Guard; health: Health; metricsToken
     );
 }
 
-function mayRead({ request, ip }: Call, token: Secret | null): boolean {
-  if (isLoopbackRequest(request, ip)) return true;
+function mayRead({ request, peer }: Call, token: Secret | null): boolean {
+  if (isLoopbackRequest(request, peer)) return true;
   const sent = request.headers.get("authorization");
   if (token === null || sent === null) return false;
   // Hashed first, so that neither the length nor the first wrong byte shows in the time.

@@ -9,6 +9,7 @@ import { type Clock, rfc3339 } from "../../platform/clock.ts";
 import type { GatewayConfig } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { OpenedBy } from "../../platform/guard.ts";
+import type { GuardedFetch } from "../../platform/guarded-fetch.ts";
 import { formatUsd } from "../../platform/money.ts";
 import { type Admission, Admittance } from "./admit.ts";
 import { answerHeaders, metaComment, usageHeader } from "./answer.ts";
@@ -24,7 +25,7 @@ import {
   usageInTail,
 } from "./document.ts";
 import { type Books, Exchange } from "./exchange.ts";
-import { chatWire, dispatchOpenai } from "./openai.ts";
+import { asSocketError, chatWire, dispatchOpenai } from "./openai.ts";
 import type { Prices } from "./prices.ts";
 import { isConnectError, providerFailure } from "./provider-failure.ts";
 import { relayStream } from "./relay.ts";
@@ -38,6 +39,8 @@ export type LlmNeeds = {
   count: CountTokens;
   watch: Watch;
   clock: Clock;
+  /** The only way to a provider. */
+  fetch: GuardedFetch;
   /** Told after each call, for limits that count tokens. */
   spent: (credential: string, tokens: number) => void;
 };
@@ -159,7 +162,7 @@ export class Completions {
       if (!upstream.ok) return await this.#passError(leg, upstream);
       return await this.#answer(leg, upstream);
     } catch (error) {
-      throw await this.#fail(exchange, error);
+      throw await this.#fail(exchange, asSocketError(error));
     }
   }
 
@@ -170,7 +173,7 @@ export class Completions {
       return dispatchDemo({ body, signal, id: call.id, nowMs: this.#needs.clock.now() });
     }
     const { search } = call.url;
-    return dispatchOpenai(target.config, {
+    return dispatchOpenai(this.#needs.fetch, target.config, {
       path,
       search,
       headers: request.headers,

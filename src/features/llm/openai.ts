@@ -6,6 +6,8 @@
 import type { Usage } from "../../db/ledger.ts";
 import type { ProviderConfig } from "../../platform/config.ts";
 import { openaiBody } from "../../platform/dialects.ts";
+import { Failure } from "../../platform/failure.ts";
+import type { FetchRules, GuardedFetch } from "../../platform/guarded-fetch.ts";
 import { eventPayload } from "./sse.ts";
 import { list, noUsage, record, type Sight, tokens, type Wire } from "./wire.ts";
 
@@ -21,6 +23,7 @@ const forwarded = [
 
 /** One request to the provider. Redirects are not followed: they would carry the key to wherever they point. */
 export function dispatchOpenai(
+  fetch: GuardedFetch,
   provider: ProviderConfig,
   call: {
     path: string;
@@ -31,22 +34,31 @@ export function dispatchOpenai(
     signal: AbortSignal;
   },
 ): Promise<Response> {
-  const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "specgate" };
+  const headers: Record<Lowercase<string>, string> = {};
   for (const name of forwarded) {
     const value = call.headers.get(name);
     if (value !== null) headers[name] = value;
   }
   if (call.traceparent !== null) headers.traceparent = call.traceparent;
   if (provider.apiKey !== null) headers.authorization = `Bearer ${provider.apiKey.reveal()}`;
-  return fetch(`${provider.baseUrl}${call.path}${call.search}`, {
-    method: "POST",
-    headers,
-    body: call.body,
-    signal: call.signal,
-    redirect: "manual",
-    // The gateway's own timeouts decide; Bun's five minutes would cut long answers.
-    timeout: false,
-  } as RequestInit);
+  const { body, signal } = call;
+  return fetch(
+    `${provider.baseUrl}${call.path}${call.search}`,
+    { method: "POST", headers, body, signal },
+    provider.allowPrivateNetwork ? privateRules : operatorRules,
+  );
+}
+
+/** The call's own clock and meter bound the answer. */
+const operatorRules: FetchRules = { reach: "operator", bytesMax: null, timeoutMs: null };
+const privateRules: FetchRules = { ...operatorRules, reach: "private" };
+
+/** The books tell by the socket's own error whether anything was sent. To an address refused or unknown nothing was. */
+export function asSocketError(error: unknown): unknown {
+  if (!(error instanceof Failure)) return error;
+  if (error.code === "url_unreachable") return error.cause;
+  if (error.code !== "url_not_allowed" && error.code !== "url_unresolved") return error;
+  return Object.assign(new Error(error.message, { cause: error }), { code: "ENOTFOUND" });
 }
 
 const encoder = new TextEncoder();

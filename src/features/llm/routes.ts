@@ -21,12 +21,12 @@ export function llmRoutes(needs: {
   return new Elysia({ prefix: "/v1" })
     .post(
       "/chat/completions",
-      guard.bearer(policy, (opened) => completions.complete(opened)),
+      guard.closed(policy, (opened) => completions.complete(opened)),
       { parse: "none" },
     )
     .get(
       "/models",
-      guard.bearer(policy, ({ call }) => {
+      guard.closed(policy, ({ call }) => {
         const models = listModels(gateway(), prices);
         return speaksAnthropic(call)
           ? anthropicAnswer(call, anthropicList(models))
@@ -35,7 +35,7 @@ export function llmRoutes(needs: {
     )
     .get(
       "/models/*",
-      guard.bearer(policy, ({ call, params }) => {
+      guard.closed(policy, ({ call, params }) => {
         const model = getModel(gateway(), prices, decodeName(params["*"] ?? ""));
         return speaksAnthropic(call) ? anthropicAnswer(call, anthropicModel(model)) : model;
       }),

@@ -8,6 +8,8 @@
 import { jwt } from "@elysiajs/jwt";
 import { z } from "zod";
 import type { Clock } from "../../platform/clock.ts";
+import { isId } from "../../platform/ids.ts";
+import type { Role } from "../../platform/scopes.ts";
 import { allAudiences } from "./audiences.ts";
 import type { SigningSecret } from "./secrets.ts";
 
@@ -23,7 +25,7 @@ const claimsForm = z.object({
   aud: z.union([z.string().transform((one) => [one]), z.array(z.string())]),
   client_id: visible,
   scope: z.string(),
-  role: z.literal("runner"),
+  role: z.enum(["admin", "user", "runner"]),
   project_id: z.string().optional(),
   session_id: z.string().optional(),
   jti: visible,
@@ -35,19 +37,24 @@ const headerForm = z.strictObject({ alg: z.literal("HS256"), typ: z.literal("at+
 
 export type Claims = z.infer<typeof claimsForm>;
 
-/** What is decided elsewhere; issuer, id and times are added here. */
+/** What is decided elsewhere; the issuer is added here. */
 export type Grantable = {
   sub: string;
   client_id: string;
+  role: Role;
   scope: string;
   aud: readonly string[];
   projectId: string | null;
   sessionId: string | null;
   ttlSeconds: number;
+  jti: string;
+  /** Seconds since the epoch. */
+  issuedAt: number;
 };
 
 export type AccessTokens = {
-  sign(grant: Grantable): Promise<{ token: string; jti: string }>;
+  /** The same grant gives the same token. */
+  sign(grant: Grantable): Promise<string>;
   /** Null for everything that is not a token of this gateway, valid now. Says nothing about revocation. */
   verify(token: string): Promise<Claims | null>;
 };
@@ -64,7 +71,7 @@ export function createAccessTokens(needs: {
   const [signer] = signers.values();
   if (signer === undefined) throw new Error("no signing secret was given");
   return {
-    sign: (grant) => signToken(signer, grant, needs.publicUrl(), needs.clock),
+    sign: (grant) => signToken(signer, grant, needs.publicUrl()),
     async verify(token) {
       const kid = kidOf(token);
       const known = kid === null ? undefined : signers.get(kid);
@@ -77,22 +84,18 @@ function signerOf({ kid, key }: SigningSecret) {
   return jwt({ name: "jwt", secret: key, alg: "HS256", typ: "at+jwt", kid }).decorator.jwt;
 }
 
-async function signToken(signer: Signer, grant: Grantable, issuer: string, clock: Clock) {
-  const { projectId, sessionId, ttlSeconds, aud, ...claims } = grant;
-  const now = Math.floor(clock.now() / 1000);
-  const jti = crypto.randomUUID();
-  const token = await signer.sign({
+async function signToken(signer: Signer, grant: Grantable, issuer: string): Promise<string> {
+  const { projectId, sessionId, ttlSeconds, aud, issuedAt, ...claims } = grant;
+  return await signer.sign({
     ...claims,
     iss: issuer,
     aud: aud.length === 1 && aud[0] !== undefined ? aud[0] : [...aud],
-    role: "runner",
     ...(projectId === null ? {} : { project_id: projectId }),
     ...(sessionId === null ? {} : { session_id: sessionId }),
-    jti,
-    nbf: now,
-    exp: now + ttlSeconds,
+    iat: issuedAt,
+    nbf: issuedAt,
+    exp: issuedAt + ttlSeconds,
   });
-  return { token, jti };
 }
 
 /** The `kid` of a token whose header is one of ours, else null. */
@@ -119,8 +122,12 @@ async function verifyToken(signer: Signer, token: string, issuer: string, clock:
   const { exp, nbf, sub, client_id } = claims.data;
   // The skew is for clocks that run ahead; an end is an end.
   const lives = exp * 1000 > now && exp > nbf && exp - nbf <= lifeSeconds.longest;
-  return lives && sub === client_id ? claims.data : null;
+  return lives && isHolder(sub, client_id, claims.data.role) ? claims.data : null;
 }
+
+/** A client acts for itself, as a runner; or a person does, with the role of one. */
+const isHolder = (sub: string, clientId: string, role: Role): boolean =>
+  role === "runner" ? sub === clientId : isId("usr", sub);
 
 /** One spelling for one token: base64url without padding and without stray bits in its last character. */
 function isCanonical(segment: string): boolean {

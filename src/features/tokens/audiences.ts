@@ -28,6 +28,25 @@ export function audienceOf(resource: string, addresses: Addresses): string | nul
   return known ? addresses.publicUrl + path : null;
 }
 
+type Audiences = { ok: true; value: string[] } | { ok: false; resource: string };
+
+/** The audiences that `resources` name; none: every bearer plane. `granted` bounds them when given. */
+export function decideAudiences(
+  resources: readonly string[],
+  addresses: Addresses,
+  granted: readonly string[] = [addresses.publicUrl],
+): Audiences {
+  if (resources.length === 0) return { ok: true, value: [...granted] };
+  const chosen = new Set<string>();
+  for (const resource of resources) {
+    const audience = audienceOf(resource, addresses);
+    const within = audience !== null && (granted.includes(audience) || granted.includes(addresses.publicUrl));
+    if (!within) return { ok: false, resource };
+    chosen.add(audience);
+  }
+  return { ok: true, value: [...chosen] };
+}
+
 /** The planes that a token with these audiences opens. */
 export function planesOf(audiences: readonly string[], publicUrl: string): ReadonlySet<Plane> {
   return new Set(

@@ -1,5 +1,5 @@
 /**
- * From a bearer credential to the one who holds it.
+ * From a credential, a bearer or the console's cookie, to the one who holds it.
  *
  * First sight: checksum or signature, then one look-up. After that the answer comes from memory, at once, for 15 minutes
  * at most, never past expiry, and only until a revocation is heard of. A credential in use is looked up again each minute
@@ -7,20 +7,28 @@
  * what was verified in the last 15 minutes goes on and everything else is 503 `auth_unavailable`.
  * Refused credentials are not remembered: nobody can fill memory with them.
  */
-import type { Database } from "../../db/database.ts";
+import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { asFailure, Failure } from "../../platform/failure.ts";
 import { unauthenticated } from "../../platform/guard.ts";
-import type { Authenticate, Plane, Principal } from "../../platform/principal.ts";
+import type { Authenticate, AuthenticateCookie, Plane, Principal } from "../../platform/principal.ts";
 import { type AccessTokens, type Claims, tokenCharsMax } from "./access-token.ts";
 import { planesOf } from "./audiences.ts";
+import { endsWith } from "./lineage.ts";
 import { isKey, looksLikeKey, sha256 } from "./minting.ts";
 import { type CachedPrincipal, PrincipalCache } from "./principal-cache.ts";
-import { type Standing, standingOfKey, standingOfToken } from "./standing.ts";
-import { findKeyHolder, findTokenHolder } from "./store.ts";
+import { type Standing, standingOfCookie, standingOfKey, standingOfToken } from "./standing.ts";
+import { type CookieHolder, findKeyHolder, findTokenHolder, findUserWithMemberships } from "./store.ts";
+
+/** Finds the sign-in behind a console cookie and notes that it is in use; undefined when it has ended. */
+export type TouchSignIn = (
+  db: Db,
+  cookieHash: Uint8Array,
+) => Promise<{ signInId: string; userId: string; expiresAt: Date } | undefined>;
 
 export type AuthenticatorNeeds = {
   database: Pick<Database, "db">;
+  touchSignIn: TouchSignIn;
   accessTokens: AccessTokens;
   clock: Clock;
   publicUrl: () => string;
@@ -28,6 +36,9 @@ export type AuthenticatorNeeds = {
 
 export type Authenticator = {
   readonly authenticate: Authenticate;
+  readonly authenticateCookie: AuthenticateCookie;
+  /** As `authenticate`, for whatever plane, and never from memory; null when it does not stand. */
+  examine(bearer: string): Promise<Principal | null>;
   /** Forgets everything of this user, client, key or token. */
   forget(subject: string): void;
   forgetAll(): void;
@@ -39,14 +50,27 @@ const recheckMs = 60_000;
 const retryMs = 5_000;
 const lookUpsMax = 3;
 
-/** What a bearer turned out to be before anyone asked the database. */
-type Presented = { kind: "key"; hash: Uint8Array } | { kind: "token"; claims: Claims };
+/** What a credential turned out to be before anyone asked the database. */
+type Presented =
+  | { kind: "key"; hash: Uint8Array }
+  | { kind: "token"; claims: Claims }
+  | { kind: "cookie"; hash: Uint8Array };
+
+/** Keeps cookies apart from bearers in memory: neither is ever taken for the other. No bearer holds a space. */
+const cookieKey = "cookie ";
 
 export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
   const lookUp = new LookUp(needs);
   return {
     authenticate: (bearer, plane) => lookUp.cached(bearer, plane) ?? lookUp.first(bearer, plane),
-    forget: (subject) => lookUp.cache.dropSubject(subject),
+    authenticateCookie(cookie) {
+      const credential = cookieKey + cookie;
+      const cached = lookUp.cached(credential, "control");
+      return cached ?? lookUp.first(credential, "control").catch(nullWhenUnauthenticated);
+    },
+    examine: (bearer) => lookUp.anew(bearer).catch(nullWhenUnauthenticated),
+    // `usr_…@prj_…` is a changed membership: whatever acts for the person is looked up again.
+    forget: (subject) => lookUp.cache.dropSubject(subject.split("@", 1)[0] ?? subject),
     forgetAll: () => lookUp.cache.dropAll(),
   };
 }
@@ -71,6 +95,11 @@ class LookUp {
     }
     if (now >= entry.recheckAt) this.#recheck(bearer, entry, now);
     return forPlane(entry, plane);
+  }
+
+  async anew(bearer: string): Promise<Principal> {
+    if (bearer.length > tokenCharsMax) throw garbage();
+    return (await this.#ask(await this.#present(bearer))).principal;
   }
 
   async first(bearer: string, plane: Plane): Promise<Principal> {
@@ -98,6 +127,7 @@ class LookUp {
   }
 
   async #present(bearer: string): Promise<Presented> {
+    if (bearer.startsWith(cookieKey)) return { kind: "cookie", hash: sha256(bearer.slice(cookieKey.length)) };
     if (looksLikeKey(bearer)) {
       if (!isKey(bearer))
         throw unauthenticated("This API key is mistyped or cut: its checksum does not fit.");
@@ -112,7 +142,7 @@ class LookUp {
     const verifiedAt = this.#needs.clock.now();
     const standing = await this.#standing(presented, verifiedAt);
     if (!standing.ok) throw unauthenticated(reasons[standing.why]);
-    const audiences = presented.kind === "key" ? [this.#needs.publicUrl()] : presented.claims.aud;
+    const audiences = presented.kind === "token" ? presented.claims.aud : [this.#needs.publicUrl()];
     return {
       principal: standing.principal,
       planes: planesOf(audiences, this.#needs.publicUrl()),
@@ -126,12 +156,27 @@ class LookUp {
     const { db } = this.#needs.database;
     try {
       if (presented.kind === "key") return standingOfKey(await findKeyHolder(db, presented.hash), now);
-      const { client_id: clientId, jti } = presented.claims;
-      return standingOfToken(presented.claims, await findTokenHolder(db, { clientId, jti }));
+      if (presented.kind === "cookie") return standingOfCookie(await this.#cookieHolder(presented.hash));
+      const { claims } = presented;
+      const token = {
+        clientId: claims.client_id,
+        subject: claims.sub,
+        projectId: claims.project_id ?? null,
+        endsWith: endsWith(claims.jti),
+      };
+      return standingOfToken(claims, await findTokenHolder(db, token));
     } catch (error) {
       if (asFailure(error).kind !== "unavailable") throw error;
       throw authUnavailable(error);
     }
+  }
+
+  async #cookieHolder(hash: Uint8Array): Promise<CookieHolder | undefined> {
+    const { db } = this.#needs.database;
+    const signIn = await this.#needs.touchSignIn(db, hash);
+    if (signIn === undefined) return undefined;
+    const person = await findUserWithMemberships(db, signIn.userId);
+    return person === undefined ? undefined : { ...signIn, ...person };
   }
 
   /** The same object stays in use for as long as nothing about it changed: limits and streams hang on it. */
@@ -160,8 +205,12 @@ function forPlane(entry: CachedPrincipal, plane: Plane): Principal {
   return entry.principal;
 }
 
-const sameRights = (one: Principal, other: Principal): boolean =>
-  Bun.deepEquals({ ...one, scopes: [...one.scopes] }, { ...other, scopes: [...other.scopes] });
+const sameRights = (one: Principal, other: Principal): boolean => Bun.deepEquals(one, other);
+
+function nullWhenUnauthenticated(error: unknown): null {
+  if (asFailure(error).kind === "unauthenticated") return null;
+  throw error;
+}
 
 const reasons = {
   unknown: "This credential is not one of this gateway's.",
@@ -169,6 +218,7 @@ const reasons = {
   expired: "This credential has expired.",
   owner_gone: "Whoever this credential acts for is disabled or revoked.",
   project_archived: "The project that this credential is bound to is archived.",
+  not_a_member: "Whoever this credential acts for has no part in its project any more.",
 } as const;
 
 const garbage = (): Failure =>

@@ -9,10 +9,10 @@ import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
-import { isLoopbackHost } from "../../platform/loopback.ts";
 import { type ClientKind, ceiling, type Owner } from "../../platform/scopes.ts";
 import { type ClientLine, type CreatedClient, clientNameForm } from "./contract.ts";
 import { mintClientSecret, sha256 } from "./minting.ts";
+import { whyNotRedirect } from "./redirects.ts";
 import type { Revocations } from "./revocations.ts";
 import { registeredScopes } from "./rights.ts";
 import {
@@ -35,6 +35,9 @@ export type NewClient = {
   /** Space-separated. */
   scope: string;
 };
+
+/** Public, for the desktop app and the command line: it is always there. */
+export const desktopClientId = "specgate-desktop";
 
 export class Clients {
   readonly #needs: ClientsNeeds;
@@ -90,6 +93,7 @@ export class Clients {
   /** Stops the client, its tokens and its keys. Again is no error and changes nothing. */
   async revoke(actor: Actor, clientId: string): Promise<ClientLine> {
     const client = await this.#get(clientId);
+    if (client.id === desktopClientId) throw builtIn();
     await this.#needs.database.transaction(async (tx) => {
       if (!(await revokeClient(tx, client.id))) return;
       await this.#needs.revocations.record(tx, client.id);
@@ -137,7 +141,7 @@ function ownerOf(kind: ClientKind, projectId: string | null): Owner {
   return { kind: "client", clientKind: kind, projectId };
 }
 
-function parseName(text: string): string {
+export function parseName(text: string): string {
   const parsed = clientNameForm.safeParse(text);
   if (parsed.success) return parsed.data;
   throw new Failure(
@@ -150,16 +154,11 @@ function parseName(text: string): string {
 function parseRedirectUris(kind: ClientKind, uris: readonly string[]): string[] {
   if (kind !== "desktop" && uris.length > 0) throw badRedirect(`A ${kind} client has no redirect URIs.`);
   for (const uri of uris) {
-    const url = URL.canParse(uri) ? new URL(uri) : null;
-    const fits = url !== null && (url.protocol === "https:" || isLoopbackHttp(url));
-    if (!fits || uri.includes("#")) {
-      throw badRedirect(`${uri}: use https, or http on a loopback address, and no fragment.`);
-    }
+    const why = whyNotRedirect(uri);
+    if (why !== null) throw badRedirect(`${uri}: ${why}.`);
   }
   return [...new Set(uris)];
 }
-
-const isLoopbackHttp = (url: URL): boolean => url.protocol === "http:" && isLoopbackHost(url.host);
 
 const badRedirect = (why: string): Failure => new Failure("unprocessable", "invalid_redirect_uri", why);
 
@@ -171,6 +170,13 @@ const notRotatable = (client: ClientRow): Failure =>
         "A desktop client is public and has no secret to rotate.",
       )
     : new Failure("conflict", "closed", `The client ${client.id} is revoked.`);
+
+const builtIn = (): Failure =>
+  new Failure(
+    "conflict",
+    "built_in",
+    `${desktopClientId} is always there. End a person's sign-ins instead, or disable the person.`,
+  );
 
 const shown = (id: string, secret: string | null): { client_id: string; client_secret?: string } => ({
   client_id: id,
@@ -186,4 +192,5 @@ const lineOf = (row: ClientRow): ClientLine => ({
   redirect_uris: row.redirectUris,
   created_at: row.createdAt.toISOString(),
   revoked_at: row.revokedAt?.toISOString() ?? null,
+  version: row.version,
 });

@@ -4,10 +4,9 @@
  * Repeated parameters, parameters in the URL and any other media type are refused (RFC 6749 section 3.2): two readers
  * that pick different values of one name are a way around both.
  */
-import { readBody } from "../../platform/body.ts";
 import { Failure } from "../../platform/failure.ts";
+import { mediaType, readUrlencoded } from "../../platform/form.ts";
 
-const bodyBytesMax = 16_384;
 const fieldCharsMax = 4_096;
 /** RFC 8707 section 2: the one parameter that may stand more than once. */
 const repeatable = "resource";
@@ -18,22 +17,18 @@ export type OAuthForm = {
   readonly resources: readonly string[];
 };
 
-export type ClientProof = { id: string; secret: string };
+/** Who a client says it is; `secret` is null for a public one, which has none. */
+export type ClientProof = { readonly id: string; readonly secret: string | null };
 
 export async function readForm(request: Request, url: URL): Promise<OAuthForm> {
   if (url.search !== "") throw invalidRequest("Send all parameters in the body, none in the URL.");
-  const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
-  if (type !== "application/x-www-form-urlencoded") {
+  if (mediaType(request) !== "application/x-www-form-urlencoded") {
     throw invalidRequest("Send the parameters as content-type: application/x-www-form-urlencoded.");
   }
-  // Forms are small and read at once, so they take no part in the room that is kept for the bodies of completions.
-  const limits = { bodyBytesMax, roomBytesMax: bodyBytesMax };
-  const { bytes } = await readBody(request, limits, { bytes: 0 });
-  return parseForm(new TextDecoder().decode(bytes));
+  return checkFields(await readUrlencoded(request));
 }
 
-function parseForm(text: string): OAuthForm {
-  const fields = new URLSearchParams(text);
+function checkFields(fields: URLSearchParams): OAuthForm {
   const seen = new Set<string>();
   for (const [name, value] of fields) {
     if (seen.has(name) && name !== repeatable) throw invalidRequest("A parameter stands more than once.");
@@ -46,21 +41,24 @@ function parseForm(text: string): OAuthForm {
   };
 }
 
-/** The client's id and secret, by `client_secret_basic` or `client_secret_post`. */
+/** The client's id and secret, by `client_secret_basic` or `client_secret_post`; the id alone for a public client. */
 export function clientProof(authorization: string | null, form: OAuthForm): ClientProof {
   const proof = readProof(authorization, form);
   // RFC 6749 appendix A.1: visible ASCII. Anything else names nobody, and some of it no database can even look up.
-  if (!/^[\x20-\x7e]+$/.test(proof.id)) throw invalidClient();
+  if (proof === null || !/^[\x20-\x7e]+$/.test(proof.id)) throw invalidClient();
   return proof;
 }
 
-function readProof(authorization: string | null, form: OAuthForm): ClientProof {
+/** Null when the request names no client at all. */
+export const optionalProof = (authorization: string | null, form: OAuthForm): ClientProof | null =>
+  authorization === null && form.get("client_id") === null && form.get("client_secret") === null
+    ? null
+    : clientProof(authorization, form);
+
+function readProof(authorization: string | null, form: OAuthForm): ClientProof | null {
   const id = form.get("client_id");
   const secret = form.get("client_secret");
-  if (authorization === null) {
-    if (id === null || secret === null) throw invalidClient();
-    return { id, secret };
-  }
+  if (authorization === null) return id === null ? null : { id, secret };
   if (secret !== null)
     throw invalidRequest("Authenticate in the Authorization header or in the body, not in both.");
   const proof = parseBasic(authorization);
@@ -74,7 +72,7 @@ function parseBasic(authorization: string): ClientProof {
   const encoded = /^Basic +([A-Za-z0-9+/]+={0,2}) *$/i.exec(authorization)?.[1];
   const [id, ...rest] = encoded === undefined ? [] : Buffer.from(encoded, "base64").toString().split(":");
   if (id === undefined || rest.length === 0) throw invalidClient();
-  return { id: formDecoded(id), secret: formDecoded(rest.join(":")) };
+  return { id: formDecoded(id), secret: formDecoded(rest.join(":")) || null };
 }
 
 /** RFC 6749 section 2.3.1: both halves are form-encoded before they are joined. */
@@ -88,12 +86,19 @@ function formDecoded(text: string): string {
 
 const noCache = { pragma: "no-cache" };
 
+/** A parameter that must be there. */
+export function required(form: OAuthForm, name: string): string {
+  const value = form.get(name);
+  if (value === null) throw invalidRequest(`The parameter ${name} is missing.`);
+  return value;
+}
+
 /** RFC 6749 section 5.2. One sentence for an unknown client, a wrong secret, a revoked client and a public one. */
 export const invalidClient = (): Failure =>
   new Failure(
     "unauthenticated",
     "invalid_client",
-    "Client authentication failed: send the client_id and client_secret of a client that is not revoked, by Basic or in the body.",
+    "Client authentication failed: send the client_id of a client that is not revoked, with its client_secret, by Basic or in the body; a public client has none.",
     { headers: { ...noCache, "www-authenticate": 'Basic realm="specgate", charset="UTF-8"' } },
   );
 

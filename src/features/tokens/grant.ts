@@ -7,7 +7,7 @@
 import { isId } from "../../platform/ids.ts";
 import { ceiling, narrow, parseScope, type Scope } from "../../platform/scopes.ts";
 import { lifeSeconds } from "./access-token.ts";
-import { type Addresses, audienceOf } from "./audiences.ts";
+import { type Addresses, decideAudiences, planePaths } from "./audiences.ts";
 import { clientOwner } from "./clients.ts";
 import type { ClientRow } from "./store.ts";
 
@@ -29,8 +29,12 @@ export type Grant = {
   audiences: string[];
 };
 
-type Refusal = { ok: false; code: "invalid_request" | "invalid_scope" | "invalid_target"; why: string };
-type Decision<T> = { ok: true; value: T } | Refusal;
+export type Refusal = {
+  ok: false;
+  code: "invalid_request" | "invalid_scope" | "invalid_target";
+  why: string;
+};
+export type Decision<T> = { ok: true; value: T } | Refusal;
 
 export function decideGrant(client: ClientRow, asked: Asked, addresses: Addresses): Decision<Grant> {
   const scopes = decideScopes(client, asked.scope);
@@ -38,29 +42,71 @@ export function decideGrant(client: ClientRow, asked: Asked, addresses: Addresse
   const binding = decideBinding(client, asked);
   if (!binding.ok) return binding;
   const audiences = decideAudiences(asked.resources, addresses);
-  if (!audiences.ok) return audiences;
-  const ttlSeconds = asked.ttlSeconds ?? lifeSeconds.usual;
-  const { shortest, longest } = lifeSeconds;
-  if (!Number.isSafeInteger(ttlSeconds) || ttlSeconds < shortest || ttlSeconds > longest) {
-    return refuse("invalid_request", `ttl_seconds must be a whole number from ${shortest} to ${longest}.`);
-  }
-  return done({ scopes: scopes.value, ...binding.value, ttlSeconds, audiences: audiences.value });
+  if (!audiences.ok) return foreignResource(audiences.resource, addresses);
+  const ttlSeconds = decideTtl(asked);
+  if (!ttlSeconds.ok) return ttlSeconds;
+  return done({
+    scopes: scopes.value,
+    ...binding.value,
+    ttlSeconds: ttlSeconds.value,
+    audiences: audiences.value,
+  });
+}
+
+export type Granted = { scopes: readonly Scope[]; audiences: readonly string[] };
+
+/** What a token may hold that comes from something granted before: a sign-in, or another token. Never more than that. */
+export function decideNarrower(
+  granted: Granted,
+  asked: Asked,
+  addresses: Addresses,
+): Decision<{ scopes: Scope[]; audiences: string[]; ttlSeconds: number }> {
+  const scopes = decideSubset(granted.scopes, asked.scope, "was granted");
+  if (!scopes.ok) return scopes;
+  const audiences = decideAudiences(asked.resources, addresses, granted.audiences);
+  if (!audiences.ok) return foreignResource(audiences.resource, addresses, granted.audiences);
+  const ttlSeconds = decideTtl(asked);
+  if (!ttlSeconds.ok) return ttlSeconds;
+  return done({ scopes: scopes.value, audiences: audiences.value, ttlSeconds: ttlSeconds.value });
+}
+
+function decideTtl({ ttlSeconds }: Asked): Decision<number> {
+  const { shortest, usual, longest } = lifeSeconds;
+  const seconds = ttlSeconds ?? usual;
+  if (Number.isSafeInteger(seconds) && seconds >= shortest && seconds <= longest) return done(seconds);
+  return refuse("invalid_request", `ttl_seconds must be a whole number from ${shortest} to ${longest}.`);
+}
+
+export function foreignResource(
+  resource: string,
+  { publicUrl }: Addresses,
+  granted: readonly string[] = [publicUrl],
+): Refusal {
+  const known = granted.includes(publicUrl)
+    ? [publicUrl, ...Object.values(planePaths).map((path) => publicUrl + path)]
+    : granted;
+  return refuse("invalid_target", `The resource ${quoted(resource)} is not one of ${known.join(", ")}.`);
 }
 
 function decideScopes(client: ClientRow, text: string | null): Decision<Scope[]> {
-  const held = narrow(client.scopes, ceiling(clientOwner(client)));
-  if (text === null) return done(held);
+  return decideSubset(narrow(client.scopes, ceiling(clientOwner(client))), text, "this client holds");
+}
+
+/** No text: all that is held. More than is held is an error, which names what is beyond. */
+export function decideSubset(
+  held: readonly Scope[],
+  text: string | null,
+  holds: "was granted" | "this client holds" | "is yours to give",
+): Decision<Scope[]> {
+  if (text === null) return done([...held]);
   const parsed = parseScope(text);
   if (!parsed.ok) return refuse("invalid_scope", `Unknown scope: ${parsed.unknown.map(quoted).join(", ")}.`);
   const beyond = parsed.scopes.filter((scope) => !held.includes(scope));
   if (beyond.length > 0) {
-    return refuse(
-      "invalid_scope",
-      `This client does not hold ${beyond.join(" ")}; it holds ${held.join(" ")}.`,
-    );
+    return refuse("invalid_scope", `Beyond what ${holds}: ${beyond.join(" ")}. It is ${held.join(" ")}.`);
   }
   return parsed.scopes.length === 0
-    ? refuse("invalid_scope", "Name at least one scope, or leave `scope` out for all of the client's.")
+    ? refuse("invalid_scope", "Name at least one scope, or leave `scope` out for all of them.")
     : done(narrow(parsed.scopes, held));
 }
 
@@ -85,25 +131,8 @@ function decideBinding(client: ClientRow, asked: Asked): Decision<Pick<Grant, "p
   return done({ projectId: client.projectId, sessionId });
 }
 
-function decideAudiences(resources: readonly string[], addresses: Addresses): Decision<string[]> {
-  if (resources.length === 0) return done([addresses.publicUrl]);
-  const audiences = new Set<string>();
-  for (const resource of resources) {
-    const audience = audienceOf(resource, addresses);
-    if (audience === null) {
-      const { publicUrl } = addresses;
-      return refuse(
-        "invalid_target",
-        `The resource ${quoted(resource)} is not one of ${publicUrl}, ${publicUrl}/mcp, ${publicUrl}/v1, ${publicUrl}/api/v1.`,
-      );
-    }
-    audiences.add(audience);
-  }
-  return done([...audiences]);
-}
-
 /** RFC 6749 section 5.2 allows printable ASCII without quotes and backslashes in a description. */
-const quoted = (text: string): string =>
+export const quoted = (text: string): string =>
   `'${text.slice(0, 200).replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "?")}'`;
 
 const done = <T>(value: T): { ok: true; value: T } => ({ ok: true, value });

@@ -155,4 +155,5 @@ const lineOf = (row: KeyRow): KeyLine => ({
   created_at: row.createdAt.toISOString(),
   expires_at: row.expiresAt.toISOString(),
   revoked_at: row.revokedAt?.toISOString() ?? null,
+  version: row.version,
 });

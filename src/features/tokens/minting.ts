@@ -16,6 +16,34 @@ export function mintKey(): string {
 }
 
 export const mintClientSecret = (): string => `sgs_${randomBody()}`;
+export const mintAuthorizationCode = (): string => `sgo_${randomBody()}`;
+export const mintDeviceCode = (): string => `sgd_${randomBody()}`;
+export const mintRefreshToken = (): string => `sgr_${randomBody()}`;
+export const mintTicket = (): string => `sgt_${randomBody()}`;
+
+/** A refresh token made of the one before it (`bytes` is a keyed hash of that), spelled like any other. */
+export const refreshTokenOf = (bytes: Uint8Array): string =>
+  `sgr_${base62(BigInt(`0x${Buffer.from(bytes).toString("hex")}`), bodyLength)}`;
+
+export const looksLikeRefreshToken = (text: string): boolean => text.startsWith("sgr_");
+
+/** Four letters and four digits that nobody mixes up, without the hyphen they are shown with: 6 × 10^8 of them. */
+export function mintUserCode(): string {
+  const pick = (from: string) => from[Number(crypto.getRandomValues(new Uint32Array(1))[0]) % from.length];
+  return Array.from({ length: 8 }, (_, at) => pick(at < 4 ? codeLetters : codeDigits)).join("");
+}
+
+/** What a person typed, in the spelling that is stored; null when it is none. */
+export function parseUserCode(text: string): string | null {
+  const code = text.toUpperCase().replace(/[^A-Z0-9]/g, "");
+  return userCodeForm.test(code) ? code : null;
+}
+
+export const showUserCode = (code: string): string => `${code.slice(0, 4)}-${code.slice(4)}`;
+
+const codeLetters = "BCDFGHJKLMNPQRSTVWXZ";
+const codeDigits = "23456789";
+const userCodeForm = new RegExp(`^[${codeLetters}]{4}[${codeDigits}]{4}$`);
 
 /** True when `text` is meant to be an API key, rightly spelled or not. */
 export const looksLikeKey = (text: string): boolean => text.startsWith("sgk_");

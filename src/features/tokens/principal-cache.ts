@@ -45,7 +45,7 @@ export class PrincipalCache {
     this.drop(bearer);
     while (this.#entries.size >= this.#entriesMax) this.#makeRoom();
     this.#entries.set(bearer, entry);
-    for (const subject of subjectsOf(entry.principal)) {
+    for (const subject of entry.principal.endsWith) {
       const bearers = this.#bySubject.get(subject) ?? new Set();
       this.#bySubject.set(subject, bearers.add(bearer));
     }
@@ -55,14 +55,14 @@ export class PrincipalCache {
     const entry = this.#entries.get(bearer);
     if (entry === undefined) return;
     this.#entries.delete(bearer);
-    for (const subject of subjectsOf(entry.principal)) {
+    for (const subject of entry.principal.endsWith) {
       const bearers = this.#bySubject.get(subject);
       bearers?.delete(bearer);
       if (bearers?.size === 0) this.#bySubject.delete(subject);
     }
   }
 
-  /** Everything that belongs to this user, client, key or token. */
+  /** Everything that ends with this user, client, key, sign-in or token. */
   dropSubject(subject: string): void {
     this.#generation++;
     for (const bearer of [...(this.#bySubject.get(subject) ?? [])]) this.drop(bearer);
@@ -86,8 +86,4 @@ export class PrincipalCache {
       this.#entries.set(bearer, entry);
     }
   }
-}
-
-function subjectsOf({ userId, clientId, credentialId }: Principal): string[] {
-  return [userId, clientId, credentialId].filter((subject) => subject !== null);
 }

@@ -53,7 +53,7 @@ export function tokenRoutes(needs: TokenRoutesNeeds) {
     )
     .get(
       "/api/v1/me",
-      needs.guard.bearer({ plane: "control", scope: null }, ({ principal }) => ({
+      needs.guard.closed({ plane: "control", scope: null }, ({ principal }) => ({
         principal: principalView(principal),
         scopes: [...principal.scopes],
         memberships: [],

@@ -2,32 +2,51 @@
  * Whether a credential still stands, and what its holder may do: decided from the rows, nothing else.
  *
  * Rights are the intersection of what the credential was granted, what its owner is registered for, and what an owner of
- * that kind may ever hold. Anything revoked, disabled or archived on the way from the credential to its owner ends it.
+ * that kind may ever hold. Anything revoked, disabled or archived on the way from the credential to its owner ends it,
+ * and so does a project that the person behind it has no part in any more.
  */
 import type { Principal } from "../../platform/principal.ts";
-import { ceiling, keyCeiling, narrow, type Owner, type Role, type Scope } from "../../platform/scopes.ts";
+import {
+  ceiling,
+  keyCeiling,
+  narrow,
+  type Owner,
+  type ProjectRole,
+  type Role,
+  rightsIn,
+  type Scope,
+} from "../../platform/scopes.ts";
 import type { Claims } from "./access-token.ts";
 import { clientOwner } from "./clients.ts";
-import type { ClientRow, KeyHolder, TokenHolder } from "./store.ts";
+import { endsWith, signInOf } from "./lineage.ts";
+import type { ClientRow, CookieHolder, KeyHolder, ProjectRow, TokenHolder, UserRow } from "./store.ts";
 
 export type Standing =
   | { ok: true; principal: Principal }
-  | { ok: false; why: "unknown" | "revoked" | "expired" | "owner_gone" | "project_archived" };
+  | {
+      ok: false;
+      why: "unknown" | "revoked" | "expired" | "owner_gone" | "project_archived" | "not_a_member";
+    };
 
 export function standingOfToken(claims: Claims, holder: TokenHolder | undefined): Standing {
   if (holder === undefined) return fallen("unknown");
-  const { client, project, tokenRevoked } = holder;
-  if (tokenRevoked) return fallen("revoked");
+  const { client, project, revoked } = holder;
+  if (revoked) return fallen("revoked");
   if (client.revokedAt !== null) return fallen("owner_gone");
-  if ((claims.project_id ?? null) !== client.projectId) return fallen("unknown");
-  if (project !== null && project.archivedAt !== null) return fallen("project_archived");
-  return stands({
-    ...identityOf(client),
+  const isRunner = claims.role === "runner";
+  if (isRunner && (claims.project_id ?? null) !== client.projectId) return fallen("unknown");
+  if (claims.project_id !== undefined && project === null) return fallen("unknown");
+  const owner = isRunner ? clientIdentity(client) : appIdentity(holder);
+  if (owner === null) return fallen("owner_gone");
+  return stands(project, {
+    ...owner.identity,
     credential: "access_token",
     credentialId: claims.jti,
+    endsWith: [...owner.endsWith, ...endsWith(claims.jti)],
+    signInId: signInOf(claims.jti),
     keyId: null,
-    scopes: new Set(narrow(claims.scope.split(" "), registered(client, ceiling(clientOwner(client))))),
-    projectId: client.projectId,
+    scopes: new Set(narrow(claims.scope.split(" "), owner.allowed)),
+    projectId: claims.project_id ?? null,
     sessionId: claims.session_id ?? null,
     expiresAt: claims.exp * 1000,
   });
@@ -38,30 +57,89 @@ export function standingOfKey(holder: KeyHolder | undefined, now: number): Stand
   const { key, client, project } = holder;
   if (key.revokedAt !== null) return fallen("revoked");
   if (key.expiresAt.getTime() <= now) return fallen("expired");
-  const owner = ownerOfKey(holder);
-  if (owner === null) return fallen("owner_gone");
   if (client !== null && key.projectId !== client.projectId) return fallen("unknown");
-  if (project !== null && project.archivedAt !== null) return fallen("project_archived");
-  return stands({
+  const owner = client === null ? personIdentity(holder, null) : clientIdentity(client);
+  if (owner === null) return fallen("owner_gone");
+  const allowed = narrow(owner.allowed, keyCeiling(owner.rights));
+  return stands(project, {
     ...owner.identity,
     credential: "api_key",
     credentialId: key.id,
+    endsWith: [...owner.endsWith, key.id],
+    signInId: null,
     keyId: key.id,
-    scopes: new Set(narrow(key.scopes, owner.allowed)),
+    scopes: new Set(narrow(key.scopes, allowed)),
     projectId: key.projectId,
     sessionId: null,
     expiresAt: key.expiresAt.getTime(),
   });
 }
 
-type Identity = Pick<Principal, "id" | "kind" | "role" | "userId" | "clientId" | "clientKind">;
+/** A browser may do all that its person may. `holder` is there only while the sign-in is. */
+export function standingOfCookie(holder: CookieHolder | undefined): Standing {
+  if (holder === undefined) return fallen("unknown");
+  const owner = personIdentity(holder, null);
+  if (owner === null) return fallen("owner_gone");
+  const { signInId, expiresAt } = holder;
+  return stands(null, {
+    ...owner.identity,
+    credential: "cookie",
+    credentialId: signInId,
+    endsWith: [...owner.endsWith, signInId],
+    signInId,
+    keyId: null,
+    scopes: new Set(owner.allowed),
+    projectId: null,
+    sessionId: null,
+    expiresAt: expiresAt.getTime(),
+  });
+}
 
-/** Null when the owner is disabled or revoked. */
-function ownerOfKey({ user, client }: KeyHolder): { identity: Identity; allowed: Scope[] } | null {
-  if (client !== null) {
-    if (client.revokedAt !== null) return null;
-    return { identity: identityOf(client), allowed: registered(client, keyCeiling(clientOwner(client))) };
-  }
+type Identity = Pick<
+  Principal,
+  "id" | "kind" | "role" | "userId" | "email" | "clientId" | "clientKind" | "memberships"
+>;
+type Behind = { identity: Identity; rights: Owner; allowed: Scope[]; endsWith: string[] };
+
+const runner: Role = "runner";
+const none: ReadonlyMap<string, ProjectRole> = new Map();
+
+/** Null when the client is revoked. */
+function clientIdentity(client: ClientRow): Behind | null {
+  if (client.revokedAt !== null) return null;
+  const rights = clientOwner(client);
+  return {
+    identity: {
+      id: client.id,
+      kind: "client",
+      role: runner,
+      userId: null,
+      email: null,
+      clientId: client.id,
+      clientKind: client.kind,
+      memberships: none,
+    },
+    rights,
+    allowed: narrow(client.scopes, ceiling(rights)),
+    endsWith: [client.id],
+  };
+}
+
+/** A person through an app: never more than the app is registered for. */
+function appIdentity({ user, memberships, client }: TokenHolder): Behind | null {
+  const person = personIdentity({ user, memberships }, client);
+  if (person === null || client.kind !== "desktop") return null;
+  return {
+    ...person,
+    allowed: narrow(client.scopes, person.allowed),
+    endsWith: [...person.endsWith, client.id],
+  };
+}
+
+type Person = { user: UserRow | null; memberships: Record<string, ProjectRole> | null };
+
+/** Null when the person is disabled, or nobody. */
+function personIdentity({ user, memberships }: Person, client: ClientRow | null): Behind | null {
   if (user === null || user.disabledAt !== null) return null;
   const rights: Owner = { kind: "user", role: user.role };
   return {
@@ -70,25 +148,23 @@ function ownerOfKey({ user, client }: KeyHolder): { identity: Identity; allowed:
       kind: "user",
       role: user.role,
       userId: user.id,
-      clientId: null,
-      clientKind: null,
+      email: user.email,
+      clientId: client?.id ?? null,
+      clientKind: client?.kind ?? null,
+      memberships: new Map(Object.entries(memberships ?? {})),
     },
-    allowed: keyCeiling(rights),
+    rights,
+    allowed: ceiling(rights),
+    endsWith: [user.id],
   };
 }
 
-const runner: Role = "runner";
+function stands(project: ProjectRow | null, principal: Principal): Standing {
+  if (project !== null && project.archivedAt !== null) return fallen("project_archived");
+  if (principal.projectId !== null && rightsIn(principal, principal.projectId) === null) {
+    return fallen("not_a_member");
+  }
+  return { ok: true, principal };
+}
 
-const identityOf = (client: ClientRow): Identity => ({
-  id: client.id,
-  kind: "client",
-  role: runner,
-  userId: null,
-  clientId: client.id,
-  clientKind: client.kind,
-});
-
-const registered = (client: ClientRow, allowed: Scope[]): Scope[] => narrow(client.scopes, allowed);
-
-const stands = (principal: Principal): Standing => ({ ok: true, principal });
 const fallen = (why: Extract<Standing, { ok: false }>["why"]): Standing => ({ ok: false, why });

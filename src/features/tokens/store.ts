@@ -1,17 +1,34 @@
 /**
  * The tables clients, api_keys, revocations and signing_secrets.
  */
-import { and, eq, exists, isNull, sql } from "drizzle-orm";
+import { and, eq, exists, inArray, isNull, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { apiKeys, clients, projects, revocations, signingSecrets, users } from "../../db/schema.ts";
+import type { ProjectRole } from "../../platform/scopes.ts";
 
 export type ClientRow = typeof clients.$inferSelect;
 export type KeyRow = typeof apiKeys.$inferSelect;
-type ProjectRow = typeof projects.$inferSelect;
-type UserRow = typeof users.$inferSelect;
+export type ProjectRow = typeof projects.$inferSelect;
+export type UserRow = typeof users.$inferSelect;
 
 export async function insertClient(db: Db, client: typeof clients.$inferInsert): Promise<void> {
   await db.insert(clients).values(client);
+}
+
+/** A document may change its client, but never bring back a revoked one, nor take over another kind's id. */
+export async function upsertDocumentClient(
+  db: Db,
+  client: { id: string; name: string; scopes: string[]; redirectUris: string[] },
+): Promise<void> {
+  const { name, scopes, redirectUris } = client;
+  await db
+    .insert(clients)
+    .values({ ...client, kind: "desktop", origin: "document" })
+    .onConflictDoUpdate({
+      target: clients.id,
+      set: { name, scopes, redirectUris },
+      setWhere: eq(clients.origin, "document"),
+    });
 }
 
 export async function findClient(db: Db, id: string): Promise<ClientRow | undefined> {
@@ -76,17 +93,22 @@ export async function findUserByEmail(db: Db, email: string): Promise<UserRow | 
   return rows[0];
 }
 
+/** The person's roles by project, as one JSON object. */
+const memberships = sql<Record<string, ProjectRole> | null>`(
+  select json_object_agg(m.project_id, m.role) from project_members m where m.user_id = ${users.id})`;
+
 /** Everything that decides whether an API key still stands, in one look-up. */
 export type KeyHolder = {
   key: KeyRow;
   user: UserRow | null;
   client: ClientRow | null;
   project: ProjectRow | null;
+  memberships: Record<string, ProjectRole> | null;
 };
 
 export async function findKeyHolder(db: Db, hash: Uint8Array): Promise<KeyHolder | undefined> {
   const rows = await db
-    .select({ key: apiKeys, user: users, client: clients, project: projects })
+    .select({ key: apiKeys, user: users, client: clients, project: projects, memberships })
     .from(apiKeys)
     .leftJoin(users, eq(users.id, apiKeys.userId))
     .leftJoin(clients, eq(clients.id, apiKeys.clientId))
@@ -96,21 +118,53 @@ export async function findKeyHolder(db: Db, hash: Uint8Array): Promise<KeyHolder
 }
 
 /** Everything that decides whether an access token still stands, in one look-up. */
-export type TokenHolder = { client: ClientRow; project: ProjectRow | null; tokenRevoked: boolean };
+export type TokenHolder = {
+  client: ClientRow;
+  /** Null for a client's own token. */
+  user: UserRow | null;
+  /** The one that the token is bound to. */
+  project: ProjectRow | null;
+  memberships: Record<string, ProjectRole> | null;
+  revoked: boolean;
+};
 
 export async function findTokenHolder(
   db: Db,
-  token: { clientId: string; jti: string },
+  token: { clientId: string; subject: string; projectId: string | null; endsWith: readonly string[] },
 ): Promise<TokenHolder | undefined> {
   const revoked = db
     .select({ id: revocations.id })
     .from(revocations)
-    .where(eq(revocations.subject, token.jti));
+    .where(inArray(revocations.subject, [...token.endsWith]));
   const rows = await db
-    .select({ client: clients, project: projects, tokenRevoked: sql<boolean>`${exists(revoked)}` })
+    .select({
+      client: clients,
+      user: users,
+      project: projects,
+      memberships,
+      revoked: sql<boolean>`${exists(revoked)}`,
+    })
     .from(clients)
-    .leftJoin(projects, eq(projects.id, clients.projectId))
+    .leftJoin(users, eq(users.id, token.subject))
+    .leftJoin(projects, eq(projects.id, token.projectId ?? ""))
     .where(eq(clients.id, token.clientId));
+  return rows[0];
+}
+
+/** A browser's sign-in that has not ended, and whose it is. */
+export type CookieHolder = {
+  signInId: string;
+  user: UserRow | null;
+  memberships: Record<string, ProjectRole> | null;
+  /** When it ends if nothing more is heard of it. */
+  expiresAt: Date;
+};
+
+export async function findUserWithMemberships(
+  db: Db,
+  id: string,
+): Promise<{ user: UserRow; memberships: Record<string, ProjectRole> | null } | undefined> {
+  const rows = await db.select({ user: users, memberships }).from(users).where(eq(users.id, id));
   return rows[0];
 }
 

@@ -13,17 +13,17 @@ export function usageRoutes({ guard, usage }: { guard: Guard; usage: Usage }) {
   return new Elysia()
     .get(
       "/usage/requests",
-      guard.bearer(policy, ({ call, principal }) =>
+      guard.closed(policy, ({ call, principal }) =>
         usage.list(principal, parseQuery(requestsQuery, call.url.searchParams)),
       ),
     )
     .get(
       "/usage/requests/:req",
-      guard.bearer(policy, ({ params, principal }) => usage.get(principal, params.req ?? "")),
+      guard.closed(policy, ({ params, principal }) => usage.get(principal, params.req ?? "")),
     )
     .get(
       "/usage/summary",
-      guard.bearer(policy, ({ call, principal }) => {
+      guard.closed(policy, ({ call, principal }) => {
         const { from, to, group_by } = parseQuery(summaryQuery, call.url.searchParams, ["group_by"]);
         return usage.summary(principal, { from, to, by: group_by });
       }),

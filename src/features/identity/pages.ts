@@ -1,0 +1,77 @@
+/** The pages on which people sign in, until the console takes them over. */
+import { type Html, html, page } from "../../platform/html.ts";
+import type { Principal } from "../../platform/principal.ts";
+import type { SignInView } from "./contract.ts";
+
+export type LoginPage = {
+  next: string;
+  email?: string;
+  wrong?: string;
+  status?: number;
+  /** Null: nobody signs in through an identity provider here. */
+  providerHost: string | null;
+};
+
+export function loginPage({ next, email = "", wrong, status = 200, providerHost }: LoginPage): Response {
+  const body = html`<h1>Sign in</h1>
+${said(wrong)}
+<form method="post" action="/login">
+<input type="hidden" name="next" value="${next}">
+<label for="email">E-mail</label>
+<input id="email" name="email" type="email" autocomplete="username" required autofocus value="${email}">
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required>
+<button>Sign in</button>
+</form>
+${
+  providerHost !== null &&
+  html`<a class="button plain" href="/login/oidc?next=${encodeURIComponent(next)}">Continue with ${providerHost}</a>`
+}`;
+  return page({ title: "Sign in", body, status });
+}
+
+export function setupPage(asked: {
+  token: string;
+  email?: string;
+  wrong?: string;
+  status?: number;
+}): Response {
+  const body = html`<h1>Set up SpecGate</h1>
+<p>Nobody is here yet. Make yourself the first administrator.</p>
+${said(asked.wrong)}
+<form method="post" action="/setup">
+<input type="hidden" name="token" value="${asked.token}">
+<label for="email">Your e-mail</label>
+<input id="email" name="email" type="email" autocomplete="username" required autofocus value="${asked.email ?? ""}">
+<label for="password">A password, 12 characters or more</label>
+<input id="password" name="password" type="password" autocomplete="new-password" minlength="12" required>
+<button>Create the administrator</button>
+</form>`;
+  return page({ title: "Set up", body, status: asked.status ?? 200 });
+}
+
+/** Where a person lands, with everything that acts for them. */
+export function homePage(principal: Principal, signIns: SignInView[]): Response {
+  const body = html`<h1>You are signed in</h1>
+<dl>
+<dt>Person</dt><dd>${principal.email}</dd>
+<dt>Role</dt><dd>${principal.role}</dd>
+</dl>
+<h2>What acts for you</h2>
+${signIns.map(signInItem)}
+<form method="post" action="/logout"><button class="plain">Sign out</button></form>`;
+  return page({ title: "Signed in", body });
+}
+
+function signInItem(signIn: SignInView): Html {
+  const what = signIn.client_name ?? "A browser";
+  return html`<form method="post" action="/sign-ins">
+<input type="hidden" name="id" value="${signIn.id}">
+<p><strong>${what}</strong>${signIn.current && " (this one)"}<br>
+<span class="quiet">${signIn.scope ?? signIn.user_agent}, from ${signIn.ip}, last used ${signIn.used_at.slice(0, 16)}Z</span></p>
+${!signIn.current && html`<button class="plain">End it</button>`}
+</form>`;
+}
+
+const said = (wrong: string | undefined) =>
+  wrong !== undefined && html`<p class="bad" role="alert">${wrong}</p>`;

@@ -1,0 +1,56 @@
+/**
+ * Tickets: the right of one browser to make one decision once. A form carries the ticket, so that another site, another
+ * browser or a second click decides nothing.
+ */
+import type { Database, Db } from "../../db/database.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { Failure } from "../../platform/failure.ts";
+import { mintTicket, sha256 } from "./minting.ts";
+import { findTicket, insertTicket, type TicketRow, takeTicket } from "./store-apps.ts";
+
+const lifeMs = 10 * 60_000;
+
+export class Tickets<Details> {
+  constructor(
+    private readonly kind: TicketRow["kind"],
+    private readonly needs: { database: Database; clock: Clock },
+  ) {}
+
+  async issue(signInId: string, details: Details): Promise<string> {
+    const ticket = mintTicket();
+    const expiresAt = new Date(this.needs.clock.now() + lifeMs);
+    await insertTicket(this.needs.database.db, {
+      hash: sha256(ticket),
+      signInId,
+      kind: this.kind,
+      details,
+      expiresAt,
+    });
+    return ticket;
+  }
+
+  /** What the ticket is about; throws 400 when it decides nothing any more. */
+  async get(signInId: string, ticket: string): Promise<Details> {
+    return detailsOf(await findTicket(this.needs.database.db, this.#asked(signInId, ticket)));
+  }
+
+  /** As `get`, and nobody gets it again. */
+  async take(tx: Db, signInId: string, ticket: string): Promise<Details> {
+    return detailsOf(await takeTicket(tx, this.#asked(signInId, ticket)));
+  }
+
+  #asked(signInId: string, ticket: string) {
+    return { hash: sha256(ticket), signInId, kind: this.kind, now: new Date(this.needs.clock.now()) };
+  }
+}
+
+function detailsOf<Details>(row: TicketRow | undefined): Details {
+  if (row === undefined) {
+    throw new Failure(
+      "invalid",
+      "ticket_spent",
+      "This page is out of date: it was answered already, is more than ten minutes old, or belongs to another sign-in. Begin again in the app.",
+    );
+  }
+  return row.details as Details;
+}

@@ -1,0 +1,49 @@
+/**
+ * JSON bodies of the control plane: exactly `application/json`, bounded before they are parsed, checked against a shape,
+ * with every mistake named at once. A member that the shape does not have is a mistake: it would silently do nothing.
+ */
+import type { z } from "zod";
+import { readBody, requireJson } from "./body.ts";
+import { Failure, type FieldError } from "./failure.ts";
+import { scanObject } from "./json.ts";
+
+const usualBytesMax = 65_536;
+
+/** Throws 400 for what is no JSON object, 413, 415, and 422 `invalid_request` with `errors`. Nothing sent is echoed. */
+export async function readJson<Shape extends z.ZodType>(
+  request: Request,
+  shape: Shape,
+  bodyBytesMax = usualBytesMax,
+): Promise<z.infer<Shape>> {
+  requireJson(request);
+  const { bytes } = await readBody(request, { bodyBytesMax, roomBytesMax: bodyBytesMax }, { bytes: 0 });
+  scanObject(bytes);
+  return checkShape(shape, parse(bytes));
+}
+
+/** Throws 422 `invalid_request` with one entry for each mistake. */
+export function checkShape<Shape extends z.ZodType>(shape: Shape, value: unknown): z.infer<Shape> {
+  const parsed = shape.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {
+    errors: parsed.error.issues.flatMap(fieldErrors),
+  });
+}
+
+function parse(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw new Failure("invalid", "invalid_json", "The body is not valid JSON in UTF-8.");
+  }
+}
+
+function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
+  const path = issue.path.join(".");
+  if (issue.code !== "unrecognized_keys") return [{ path, code: issue.code, message: issue.message }];
+  return issue.keys.map((key) => ({
+    path: path === "" ? key : `${path}.${key}`,
+    code: "unknown",
+    message: "There is no such field here.",
+  }));
+}
