@@ -5,7 +5,9 @@
  */
 import { type AnyElysia, Elysia } from "elysia";
 import { healthRoutes } from "./features/health/routes.ts";
+import { identityRoutes } from "./features/identity/routes.ts";
 import { llmRoutes } from "./features/llm/routes.ts";
+import { projectRoutes } from "./features/projects/routes.ts";
 import { tokenRoutes } from "./features/tokens/routes.ts";
 import { usageRoutes } from "./features/usage/routes.ts";
 import { callOf } from "./platform/call.ts";
@@ -23,11 +25,30 @@ export type App = {
 
 /** Every route of the gateway, on one screen. */
 export function createApp(parts: Parts): App {
-  const { guard, tokens, addresses, completions, prices, gateway, usage, health, config } = parts;
+  const { guard, identity, oidc, addresses, completions, prices, gateway, usage, health, config, cursors } =
+    parts;
+  const { oauth, clients, keys, projects, attempts } = identity;
   const requestsPerMinute = () => parts.limitNumbers().requests;
+  const publicUrl = () => addresses().publicUrl;
+  const { authenticateCookie } = identity.authenticator;
+  const projectNames = (ids: readonly string[]) => projects.names(ids);
+  const doors = config.oauth;
   return mount([
     healthRoutes({ guard, health, metricsToken: config.metricsToken }),
-    tokenRoutes({ guard, tokens, addresses, requestsPerMinute }),
+    identityRoutes({ ...identity, guard, authenticateCookie, oidc, cursors, publicUrl }),
+    tokenRoutes({
+      guard,
+      oauth,
+      doors,
+      clients,
+      keys,
+      attempts,
+      addresses,
+      cursors,
+      requestsPerMinute,
+      projectNames,
+    }),
+    projectRoutes({ guard, projects, cursors }),
     llmRoutes({ guard, completions, prices, gateway }),
     new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })),
   ]);

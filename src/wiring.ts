@@ -13,29 +13,53 @@ import { sealKeyIn } from "./features/audit/seal-key.ts";
 import { createSealer } from "./features/audit/sealer.ts";
 import { findEpoch } from "./features/audit/store.ts";
 import { Health } from "./features/health/health.ts";
+import { Login } from "./features/identity/login.ts";
+import type { Oidc } from "./features/identity/oidc.ts";
+import { createPasswords } from "./features/identity/passwords.ts";
+import { Setup } from "./features/identity/setup.ts";
+import { SignIns } from "./features/identity/sign-ins.ts";
+import { Users } from "./features/identity/users.ts";
 import { createTokenCounter } from "./features/llm/count.ts";
 import { Completions } from "./features/llm/llm.ts";
 import { createPrices } from "./features/llm/prices.ts";
 import { Watch } from "./features/llm/watch.ts";
+import { Projects } from "./features/projects/projects.ts";
 import { createAccessTokens } from "./features/tokens/access-token.ts";
-import { createAttempts } from "./features/tokens/attempts.ts";
+import { AppTokens, type AppTokensNeeds } from "./features/tokens/app-tokens.ts";
 import type { Addresses } from "./features/tokens/audiences.ts";
-import { createAuthenticator } from "./features/tokens/authenticator.ts";
+import { createAuthenticator, type TouchSignIn } from "./features/tokens/authenticator.ts";
+import { Authorizations } from "./features/tokens/authorizations.ts";
+import { ClientProofs, type ClientProofsNeeds } from "./features/tokens/client-proofs.ts";
+import { Clients } from "./features/tokens/clients.ts";
+import { Devices } from "./features/tokens/devices.ts";
+import { createFetchDocument } from "./features/tokens/documents.ts";
+import { Exchanges } from "./features/tokens/exchange.ts";
+import { Keys } from "./features/tokens/keys.ts";
+import { resourceMetadataUrl } from "./features/tokens/metadata.ts";
+import type { OAuthParts } from "./features/tokens/oauth-endpoints.ts";
+import { type FetchDocument, Registration } from "./features/tokens/registration.ts";
 import { RevocationFeed } from "./features/tokens/revocation-feed.ts";
 import { createRevocations } from "./features/tokens/revocations.ts";
-import { registerSecrets, signingSecrets } from "./features/tokens/secrets.ts";
-import { Tokens } from "./features/tokens/tokens.ts";
+import {
+  refreshKeys,
+  registerSecrets,
+  type SigningSecret,
+  signingSecrets,
+} from "./features/tokens/secrets.ts";
+import { sweepApps } from "./features/tokens/store-apps.ts";
+import { Tokens, type TokensNeeds } from "./features/tokens/tokens.ts";
 import { type Ledger, openLedger } from "./features/usage/ledger.ts";
 import { Usage } from "./features/usage/usage.ts";
+import { createAttempts } from "./platform/attempts.ts";
 import type { Clock } from "./platform/clock.ts";
 import type { Config, GatewayConfig } from "./platform/config.ts";
 import { signingSecretsOf } from "./platform/config-signing.ts";
 import type { DataDir } from "./platform/data-dir.ts";
 import { createGuard, type Guard } from "./platform/guard.ts";
-import { createGuardedFetch } from "./platform/guarded-fetch.ts";
-import { createLimits, type LimitNumbers } from "./platform/limits.ts";
+import { createGuardedFetch, type GuardedFetch } from "./platform/guarded-fetch.ts";
+import { createLimits, type LimitNumbers, type Limits } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
-import { createCursors } from "./platform/page.ts";
+import { type Cursors, createCursors } from "./platform/page.ts";
 
 export type WiringInput = {
   config: Config;
@@ -60,7 +84,10 @@ export type Parts = {
   readonly addresses: () => Addresses;
   readonly limitNumbers: () => LimitNumbers;
   readonly guard: Guard;
-  readonly tokens: Tokens;
+  readonly identity: Identity;
+  /** Null: nobody signs in through an identity provider here. */
+  readonly oidc: Oidc | null;
+  readonly cursors: Cursors;
   readonly completions: Completions;
   readonly prices: ReturnType<typeof createPrices>;
   readonly usage: Usage;
@@ -71,17 +98,20 @@ export type Parts = {
   close(): Promise<void>;
 };
 
+export type Identity = ReturnType<typeof assembleIdentity>;
+
 export async function wire(input: WiringInput): Promise<Parts> {
   const { config, gateway, dir, database, clock, log, addresses } = input;
   const { record, sealer } = await wireAudit(input);
-  const identity = await wireIdentity(input, record);
+  const fetch = createGuardedFetch({ clock });
+  const identity = await wireIdentity(input, { record, fetch });
   const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
   await sealer.start();
   await identity.feed.start();
 
   const limitNumbers = () => limitNumbersOf(gateway());
   const limits = createLimits(limitNumbers);
-  const guard = createGuard({ authenticate: identity.authenticator.authenticate, limits, log });
+  const guard = guardOf(identity, { addresses, limits, log });
   const prices = createPrices(gateway);
   const counter = createTokenCounter();
   const watch = new Watch();
@@ -93,7 +123,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     count: counter.count,
     watch,
     clock,
-    fetch: createGuardedFetch({ clock }),
+    fetch,
     spent,
   });
   identity.feed.onRevoked((subject) => completions.cut(subject));
@@ -101,13 +131,16 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const usage = new Usage({ db: database.db, cursors });
   const health = createHealth(input, ledger, completions);
   const pulse = keepPulse(input);
+  const broom = setInterval(() => void sweep(identity, log), sweepEveryMs);
   return {
     config,
     gateway,
     addresses,
     limitNumbers,
     guard,
-    tokens: identity.tokens,
+    identity,
+    oidc: null,
+    cursors,
     completions,
     prices,
     usage,
@@ -116,6 +149,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     fenced: pulse.fenced,
     async close() {
       pulse.stop();
+      clearInterval(broom);
       counter.close();
       await identity.feed.close();
       await ledger.close();
@@ -123,6 +157,20 @@ export async function wire(input: WiringInput): Promise<Parts> {
     },
   };
 }
+
+/** The one door maker, for the gateway as for tests. */
+export const guardOf = (
+  { authenticator }: Pick<Identity, "authenticator">,
+  needs: { addresses: () => Addresses; limits: Limits; log: Log },
+): Guard =>
+  createGuard({
+    authenticate: authenticator.authenticate,
+    authenticateCookie: authenticator.authenticateCookie,
+    publicUrl: () => needs.addresses().publicUrl,
+    resourceMetadata: (asked, plane) => resourceMetadataUrl(asked, plane, needs.addresses()),
+    limits: needs.limits,
+    log: needs.log,
+  });
 
 async function wireAudit({ dir, database, log }: WiringInput) {
   const epoch = await findEpoch(database.db);
@@ -134,24 +182,87 @@ async function wireAudit({ dir, database, log }: WiringInput) {
   };
 }
 
-async function wireIdentity(
-  { config, dir, database, clock, log, addresses }: WiringInput,
-  record: RecordAudit,
-) {
+async function wireIdentity({ config, dir, database, clock, log, addresses }: WiringInput, shared: Shared) {
   const secrets = signingSecrets(signingSecretsOf(config, dir));
   await registerSecrets(
     database,
     secrets.map((secret) => secret.kid),
   );
+  const fetchDocument = config.oauth.cimd ? createFetchDocument(shared.fetch) : null;
+  return assembleIdentity({ ...shared, database, clock, log, addresses, secrets, fetchDocument });
+}
+
+type Shared = { record: RecordAudit; fetch: GuardedFetch };
+
+export type IdentityNeeds = {
+  database: Database;
+  record: RecordAudit;
+  clock: Clock;
+  log: Log;
+  addresses: () => Addresses;
+  /** The first signs, all verify. */
+  secrets: readonly SigningSecret[];
+  /** Null: client ID metadata documents are off. */
+  fetchDocument: FetchDocument | null;
+};
+
+/** Everything about who is who: people and their sign-ins, clients, keys and tokens. Commands and tests build it too. */
+export function assembleIdentity(needs: IdentityNeeds) {
+  const { database, record, clock, log, addresses, secrets } = needs;
   const publicUrl = () => addresses().publicUrl;
-  const accessTokens = createAccessTokens({ secrets, clock, publicUrl });
-  const authenticator = createAuthenticator({ database, accessTokens, clock, publicUrl });
-  const { forget, forgetAll } = authenticator;
-  const feed = new RevocationFeed({ database, forget, forgetAll, log });
   const revocations = createRevocations(database);
-  const attempts = createAttempts();
-  const tokens = new Tokens({ database, record, revocations, accessTokens, attempts, addresses });
-  return { authenticator, feed, tokens };
+  const shared = {
+    ...needs,
+    revocations,
+    passwords: createPasswords(),
+    attempts: createAttempts(),
+    accessTokens: createAccessTokens({ secrets, clock, publicUrl }),
+    signIns: new SignIns({ database, revocations, clock }),
+  };
+  const { signIns, accessTokens, attempts } = shared;
+  const touchSignIn: TouchSignIn = (db, hash) => signIns.touch(db, hash);
+  const authenticator = createAuthenticator({ database, accessTokens, clock, publicUrl, touchSignIn });
+  const { forget, forgetAll, examine } = authenticator;
+  const login = new Login(shared);
+  return {
+    authenticator,
+    feed: new RevocationFeed({ database, forget, forgetAll, log }),
+    accessTokens,
+    attempts,
+    signIns,
+    login,
+    setup: new Setup({ ...shared, login }),
+    users: new Users(shared),
+    clients: new Clients({ database, record, revocations }),
+    keys: new Keys(shared),
+    projects: new Projects(shared),
+    oauth: assembleOAuth({ ...shared, examine }),
+    /** Drops what has been over for a day. */
+    async sweep(): Promise<void> {
+      const before = new Date(clock.now() - sweptAfterMs);
+      await sweepApps(database.db, before);
+      await signIns.sweep(before);
+    },
+  };
+}
+
+const sweptAfterMs = 86_400_000;
+
+type OAuthNeeds = IdentityNeeds & Omit<AppTokensNeeds & TokensNeeds & ClientProofsNeeds, "refreshKeys">;
+
+function assembleOAuth(needs: OAuthNeeds): OAuthParts {
+  const registration = new Registration(needs);
+  const appTokens = new AppTokens({ ...needs, refreshKeys: refreshKeys(needs.secrets) });
+  const findApp = (id: string) => registration.findApp(id);
+  return {
+    tokens: new Tokens(needs),
+    appTokens,
+    authorizations: new Authorizations({ ...needs, appTokens, findApp }),
+    devices: new Devices({ ...needs, appTokens }),
+    exchanges: new Exchanges(needs),
+    registration,
+    clientProofs: new ClientProofs(needs),
+  };
 }
 
 function createHealth(
@@ -215,6 +326,11 @@ function createHealth(
     ],
   });
 }
+
+const sweepEveryMs = 3_600_000;
+
+const sweep = (identity: Identity, log: Log): Promise<void> =>
+  identity.sweep().catch((error: unknown) => log.warn("what has expired could not be swept", { error }));
 
 /** Tells the database that this boot lives, and hears when another copy of the data dir has taken over. */
 function keepPulse({ database, boot, log }: WiringInput) {

@@ -13,21 +13,14 @@ import { type Heads, openHeads } from "../features/audit/heads.ts";
 import { sealKeyIn } from "../features/audit/seal-key.ts";
 import { createSealer } from "../features/audit/sealer.ts";
 import { findEpoch, insertKey } from "../features/audit/store.ts";
-import { createPasswords } from "../features/identity/passwords.ts";
-import { Users } from "../features/identity/users.ts";
-import { Projects } from "../features/projects/projects.ts";
-import { createAccessTokens } from "../features/tokens/access-token.ts";
-import { createAttempts } from "../features/tokens/attempts.ts";
-import { Clients } from "../features/tokens/clients.ts";
-import { Keys } from "../features/tokens/keys.ts";
-import { createRevocations } from "../features/tokens/revocations.ts";
 import { registerSecrets, signingSecrets } from "../features/tokens/secrets.ts";
-import { Tokens } from "../features/tokens/tokens.ts";
+import type { Tokens } from "../features/tokens/tokens.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Config } from "../platform/config.ts";
 import { signingSecretsOf } from "../platform/config-signing.ts";
 import { Failure } from "../platform/failure.ts";
 import { silentLog } from "../platform/log.ts";
+import { assembleIdentity, type Identity } from "../wiring.ts";
 import { configWithoutFile } from "./config.ts";
 import { type LocalDatabase, openLocalDatabase } from "./local-database.ts";
 import { publicUrlOf } from "./public-url.ts";
@@ -35,13 +28,9 @@ import type { World } from "./world.ts";
 
 export type LocalFlags = { dataDir?: string };
 
-export type Local = {
+export type Local = Pick<Identity, "users" | "projects" | "clients" | "keys"> & {
   readonly actor: Actor;
   readonly database: Database;
-  readonly users: Users;
-  readonly projects: Projects;
-  readonly clients: Clients;
-  readonly keys: Keys;
   /** Throws `unknown_signing_secret` when the gateway would refuse what is signed here. */
   tokens(): Promise<Tokens>;
   /** The audit log's heads kept on this machine. */
@@ -87,25 +76,27 @@ function furnish(
   { database, place }: LocalDatabase,
   books: { record: RecordAudit; heads: Heads },
 ): Local {
-  const revocations = createRevocations(database);
-  const needs = { database, record: books.record, revocations, clock: systemClock() };
+  const secrets = signingSecrets(signingSecretsOf(config, place.dir));
+  const publicUrl = publicUrlOf(config, place.dir);
+  const identity = assembleIdentity({
+    database,
+    record: books.record,
+    clock: systemClock(),
+    log: silentLog,
+    addresses: () => ({ publicUrl, aliases: [] }),
+    secrets,
+    fetchDocument: null,
+  });
   return {
+    ...identity,
     actor: { id: world.osUser, kind: "local", clientId: null, ip: null, userAgent: null, requestId: null },
     database,
-    users: new Users({ ...needs, passwords: createPasswords() }),
-    projects: new Projects(needs),
-    clients: new Clients(needs),
-    keys: new Keys(needs),
     async tokens() {
-      const secrets = signingSecrets(signingSecretsOf(config, place.dir));
       await registerSecrets(
         database,
         secrets.map(({ kid }) => kid),
       );
-      const publicUrl = publicUrlOf(config, place.dir);
-      const accessTokens = createAccessTokens({ secrets, clock: needs.clock, publicUrl: () => publicUrl });
-      const addresses = () => ({ publicUrl, aliases: [] });
-      return new Tokens({ ...needs, accessTokens, attempts: createAttempts(), addresses });
+      return identity.oauth.tokens;
     },
     heads: books.heads,
   };

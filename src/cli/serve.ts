@@ -14,6 +14,7 @@ import { createEdge } from "../platform/edge.ts";
 import { Failure } from "../platform/failure.ts";
 import { createLog, type Log } from "../platform/log.ts";
 import { type Parts, wire } from "../wiring.ts";
+import { welcomeFirst } from "./first-run.ts";
 import { notePublicUrl } from "./public-url.ts";
 import { createReload } from "./reload.ts";
 import { type ExitCode, Misuse, type World } from "./world.ts";
@@ -100,6 +101,8 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
   closing.push(() => server.stop(true));
   // For commands beside the gateway.
   notePublicUrl(dir, addresses().publicUrl);
+  const firstRun = await welcomeFirst(world, config, parts, dir);
+  closing.push(() => firstRun.stop());
   return { url: addresses().publicUrl, parts, server, reload: reload.now };
 }
 

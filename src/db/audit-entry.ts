@@ -29,7 +29,11 @@ export type AuditEntry = {
 export type RecordAudit = (tx: Db, entry: AuditEntry) => Promise<void>;
 
 /** Where a request came from, for the audit. */
-export type Origin = { readonly ip: string | null; readonly userAgent: string | null; readonly requestId: string | null };
+export type Origin = {
+  readonly ip: string | null;
+  readonly userAgent: string | null;
+  readonly requestId: string | null;
+};
 
 export const originOf = ({ id, ip, request }: Call): Origin => ({
   ip,

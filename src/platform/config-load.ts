@@ -8,9 +8,16 @@ import { readFileSync, statSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import type { Config, GatewayConfig } from "./config.ts";
 import { addressKind } from "./config-address.ts";
-import { type Environment, type EnvironmentReading, readEnvironment, secretText } from "./config-env.ts";
+import {
+  type Environment,
+  type EnvironmentReading,
+  type EnvironmentValues,
+  readEnvironment,
+  secretText,
+} from "./config-env.ts";
 import { emptyGateway, type FileReading, readConfigFile } from "./config-file.ts";
 import { type Parsed, parseHost, parsePath, parsePort } from "./config-values.ts";
+import type { VariableName } from "./config-variables.ts";
 
 export type ConfigFlags = {
   config?: string | undefined;
@@ -87,8 +94,25 @@ function assemble(
       format: values.SPECGATE_LOG_FORMAT ?? (source.terminal ? "pretty" : "json"),
     },
     metricsToken: values.SPECGATE_METRICS_TOKEN ?? null,
+    oauth: {
+      registration: values.SPECGATE_OAUTH_REGISTRATION ?? true,
+      cimd: values.SPECGATE_OAUTH_CIMD ?? false,
+    },
+    ...peopleOf(values),
     file,
     gateway,
+  };
+}
+
+/** Each of the two is whole or absent: togetherMistakes has seen to that. */
+function peopleOf(values: EnvironmentValues): Pick<Config, "oidc" | "firstAdmin"> {
+  const { SPECGATE_OIDC_ISSUER: issuer, SPECGATE_OIDC_CLIENT_ID: clientId } = values;
+  const { SPECGATE_OIDC_CLIENT_SECRET: clientSecret } = values;
+  const { SPECGATE_ADMIN_EMAIL: email, SPECGATE_ADMIN_PASSWORD: password } = values;
+  const isClient = issuer !== undefined && clientId !== undefined && clientSecret !== undefined;
+  return {
+    oidc: isClient ? { issuer, clientId, clientSecret } : null,
+    firstAdmin: email !== undefined && password !== undefined ? { email, password } : null,
   };
 }
 
@@ -168,13 +192,27 @@ function shownPath(path: string, cwd: string): string {
   return short === "" || short.startsWith("..") ? path : short;
 }
 
+const databaseOnly: VariableName[] = ["DATABASE_DIRECT_URL", "DATABASE_MIGRATE_URL", "DATABASE_PREPARE"];
+const inseparable: VariableName[][] = [
+  ["SPECGATE_OIDC_ISSUER", "SPECGATE_OIDC_CLIENT_ID", "SPECGATE_OIDC_CLIENT_SECRET"],
+  ["SPECGATE_ADMIN_EMAIL", "SPECGATE_ADMIN_PASSWORD"],
+];
+
 /** Variables that make no sense without each other. */
 function togetherMistakes({ values, mistakes }: EnvironmentReading): string[] {
-  const given = (name: string) => name in values || mistakes.some((line) => line.startsWith(`${name}:`));
-  if (given("DATABASE_URL")) return [];
-  return ["DATABASE_DIRECT_URL", "DATABASE_MIGRATE_URL", "DATABASE_PREPARE"]
-    .filter(given)
+  const isGiven = (name: VariableName) =>
+    name in values || mistakes.some((line) => line.startsWith(`${name}:`));
+  const lone = databaseOnly
+    .filter((name) => isGiven(name) && !isGiven("DATABASE_URL"))
     .map((name) => `${name}: set without DATABASE_URL; would come with it, or stay unset`);
+  const missing = inseparable.flatMap((group) => {
+    const given = group.find(isGiven);
+    if (given === undefined) return [];
+    return group
+      .filter((name) => !isGiven(name))
+      .map((name) => `${name}: not set, though ${given} is; would be set as well, or none of them`);
+  });
+  return [...lone, ...missing];
 }
 
 /** Reachable from elsewhere, yet every link and token would name loopback. */

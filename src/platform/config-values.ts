@@ -4,6 +4,7 @@
  */
 import { isIP } from "node:net";
 import { isAbsolute } from "node:path";
+import { z } from "zod";
 import { addressKind } from "./config-address.ts";
 import { nearest } from "./nearest.ts";
 import { Secret } from "./secret.ts";
@@ -151,6 +152,49 @@ export function parseToken(text: string): Parsed<Secret> {
   return {
     wrong: "holds spaces or signs that no header can carry; would be printable ASCII",
   };
+}
+
+/** What an OpenID provider calls itself; its discovery document stands below. */
+export function parseIssuer(text: string): Parsed<string> {
+  const example = "would be such as https://login.example.com";
+  const url = /^https?:\/\//i.test(text) ? URL.parse(text) : null;
+  if (url === null) return { wrong: `not an http(s) URL; ${example}` };
+  if (url.username !== "" || url.password !== "")
+    return { wrong: `holds a user name or a password; ${example}` };
+  if (/[?#]/.test(text)) return { wrong: "holds a query or a fragment; would end with the path" };
+  // openid-client takes such a URL for the document itself, and then checks no issuer.
+  if (url.pathname.includes("/.well-known/"))
+    return { wrong: "the discovery document's address; would be what stands before /.well-known" };
+  const kind = addressKind(url.hostname);
+  if (kind === "metadata") return { wrong: `a metadata or link-local address; ${example}` };
+  if (url.protocol === "http:" && kind !== "loopback")
+    return { wrong: "http on an address that is not loopback; would begin with https://" };
+  return { value: text };
+}
+
+const isPrintable = (text: string): boolean => /^[\x20-\x7e]+$/.test(text);
+const unprintable = "holds signs that no client of OAuth can have; would be printable ASCII";
+
+/** RFC 6749 appendix A.1. */
+export const parseClientId = (text: string): Parsed<string> =>
+  isPrintable(text) ? { value: text } : { wrong: unprintable };
+
+/** RFC 6749 appendix A.2. */
+export const parseClientSecret = (text: string): Parsed<Secret> =>
+  isPrintable(text) ? { value: new Secret(text) } : { wrong: unprintable };
+
+export function parseEmail(text: string): Parsed<string> {
+  if (z.email().max(254).safeParse(text).success) return { value: text };
+  return { wrong: "not an e-mail address; would be such as ada@example.com" };
+}
+
+const passwordBytes = { min: 12, max: 1_024 } as const;
+
+export function parsePassword(text: string): Parsed<Secret> {
+  const { min, max } = passwordBytes;
+  const bytes = new TextEncoder().encode(text).length;
+  if (bytes >= min && bytes <= max) return { value: new Secret(text) };
+  return { wrong: `too ${bytes < min ? "short" : "long"}; would be of ${min} to ${max} bytes` };
 }
 
 const signingSecretBytesMin = 32;

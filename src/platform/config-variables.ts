@@ -10,10 +10,15 @@ import {
   oneOf,
   type Parsed,
   parseCidr,
+  parseClientId,
+  parseClientSecret,
   parseDatabaseUrl,
+  parseEmail,
   parseHost,
   parseHostHeader,
+  parseIssuer,
   parseOrigin,
+  parsePassword,
   parsePath,
   parsePort,
   parsePublicUrl,
@@ -85,6 +90,21 @@ export const variables = {
   ),
   SPECGATE_STORAGE: plain("where artifacts are kept", "local", parseStorage),
   SPECGATE_CONFIG: plain("the YAML file; unset: ./specgate.yaml if it is there", null, parsePath),
+  SPECGATE_OAUTH_REGISTRATION: plain("whether apps may register themselves", "on", parseSwitch),
+  SPECGATE_OAUTH_CIMD: plain(
+    "whether an app may be known by the URL of its own metadata document",
+    "off",
+    parseSwitch,
+  ),
+  SPECGATE_OIDC_ISSUER: plain(
+    "the identity provider where people may also sign in; https unless loopback",
+    null,
+    parseIssuer,
+  ),
+  SPECGATE_OIDC_CLIENT_ID: plain("what it calls this gateway", null, parseClientId),
+  SPECGATE_OIDC_CLIENT_SECRET: secret("how this gateway proves itself to it", parseClientSecret),
+  SPECGATE_ADMIN_EMAIL: plain("makes the first administrator, while nobody exists", null, parseEmail),
+  SPECGATE_ADMIN_PASSWORD: secret("the first administrator's, 12 bytes or more", parsePassword),
   SPECGATE_JOURNAL: plain(
     "disk, or database where the disk does not last",
     "disk",
@@ -196,9 +216,6 @@ export const refused: readonly string[] = [
   "S3_ACCESS_KEY_ID",
   "S3_SECRET_ACCESS_KEY",
   "R2_ACCOUNT_ID",
-  "SPECGATE_OAUTH_",
-  "SPECGATE_OIDC_",
-  "SPECGATE_ADMIN_",
 ];
 
 /** Likewise, but set for other programs in many shells: refusing to start would be wrong, silence too. */

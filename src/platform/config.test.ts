@@ -81,13 +81,7 @@ describe("the environment", () => {
   });
 
   test("a setting of a later version is refused, not ignored", () => {
-    for (const name of [
-      "REDIS_URL",
-      "S3_BUCKET",
-      "SPECGATE_OIDC_ISSUER",
-      "SPECGATE_OAUTH_CIMD",
-      "SPECGATE_ADMIN_PASSWORD_FILE",
-    ])
+    for (const name of ["REDIS_URL", "S3_BUCKET", "S3_SECRET_ACCESS_KEY_FILE"])
       expect(bad({ [name]: "x" })).toEqual([`${name}: is not in this version; leave it unset`]);
     expect(bad({ SPECGATE_STORAGE: "s3" })[0]).toContain("not in this version");
     expect(good({ SPECGATE_STORAGE: "local" }).port).toBe(8080);
@@ -161,6 +155,83 @@ describe("the environment", () => {
     expect(bad({ DATABASE_PREPARE: "off" })[0]).toStartWith("DATABASE_PREPARE: set without DATABASE_URL");
     const config = good({ DATABASE_URL: "postgres://u:p@db/x", DATABASE_PREPARE: "off" });
     expect(config.database.prepare).toBe(false);
+  });
+});
+
+describe("how people come in", () => {
+  const client = {
+    SPECGATE_OIDC_ISSUER: "https://login.example.com/realms/house",
+    SPECGATE_OIDC_CLIENT_ID: "specgate",
+    SPECGATE_OIDC_CLIENT_SECRET: canary,
+  };
+
+  test("apps register themselves unless told otherwise, and are not known by documents unless told so", () => {
+    expect(good({}).oauth).toEqual({ registration: true, cimd: false });
+    const other = { SPECGATE_OAUTH_REGISTRATION: "off", SPECGATE_OAUTH_CIMD: "on" };
+    expect(good(other).oauth).toEqual({ registration: false, cimd: true });
+    expect(bad({ SPECGATE_OAUTH_CIMD: "yes" })[0]).toContain("neither on nor off");
+  });
+
+  test("an identity provider is there when all three of its variables are", () => {
+    expect(good({}).oidc).toBeNull();
+    const { oidc } = good(client);
+    expect(oidc).toMatchObject({ issuer: client.SPECGATE_OIDC_ISSUER, clientId: "specgate" });
+    expect(oidc?.clientSecret.reveal()).toBe(canary);
+    expect(bad({ SPECGATE_OIDC_CLIENT_ID: "specgate" })).toEqual([
+      "SPECGATE_OIDC_ISSUER: not set, though SPECGATE_OIDC_CLIENT_ID is; would be set as well, or none of them",
+      "SPECGATE_OIDC_CLIENT_SECRET: not set, though SPECGATE_OIDC_CLIENT_ID is; would be set as well, or none of them",
+    ]);
+  });
+
+  test("its secret may come from a file, and one that cannot be read is one mistake", () => {
+    const path = join(room, "client-secret");
+    writeFileSync(path, `${canary}\n`);
+    const { SPECGATE_OIDC_CLIENT_SECRET: _, ...rest } = client;
+    const secretOf = (file: string) => ({ ...rest, SPECGATE_OIDC_CLIENT_SECRET_FILE: file });
+    expect(good(secretOf(path)).oidc?.clientSecret.reveal()).toBe(canary);
+    expect(bad(secretOf(join(room, "absent")))).toHaveLength(1);
+  });
+
+  test("an issuer is https, or http on loopback, and an issuer alone", () => {
+    const taken = ["https://login.example.com/", "https://sso.corp.internal/x", "http://127.0.0.1:9000"];
+    for (const issuer of taken)
+      expect(good({ ...client, SPECGATE_OIDC_ISSUER: issuer }).oidc?.issuer).toBe(issuer);
+    for (const issuer of [
+      "http://login.example.com",
+      "http://10.0.0.1",
+      "https://169.254.169.254/",
+      `https://u:${canary}@login.example.com`,
+      `https://login.example.com?${canary}`,
+      "https://login.example.com/#",
+      "https://login.example.com/.well-known/openid-configuration",
+      "login.example.com",
+      canary,
+    ]) {
+      const mistakes = bad({ ...client, SPECGATE_OIDC_ISSUER: issuer });
+      expect(mistakes).toHaveLength(1);
+      expect(mistakes[0]).not.toContain(canary);
+    }
+  });
+
+  test("a first administrator is an e-mail address and a password, or nobody", () => {
+    expect(good({}).firstAdmin).toBeNull();
+    const path = join(room, "admin-password");
+    writeFileSync(path, "correct horse battery\n");
+    const { firstAdmin } = good({
+      SPECGATE_ADMIN_EMAIL: "Ada@example.com",
+      SPECGATE_ADMIN_PASSWORD_FILE: path,
+    });
+    expect(firstAdmin?.email).toBe("Ada@example.com");
+    expect(firstAdmin?.password.reveal()).toBe("correct horse battery");
+    expect(bad({ SPECGATE_ADMIN_EMAIL: "ada@example.com" })).toEqual([
+      "SPECGATE_ADMIN_PASSWORD: not set, though SPECGATE_ADMIN_EMAIL is; would be set as well, or none of them",
+    ]);
+    const wrong = { SPECGATE_ADMIN_EMAIL: "ada", SPECGATE_ADMIN_PASSWORD: "x".repeat(11) };
+    expect(bad(wrong)).toEqual([
+      "SPECGATE_ADMIN_EMAIL: not an e-mail address; would be such as ada@example.com",
+      "SPECGATE_ADMIN_PASSWORD: too short; would be of 12 to 1024 bytes",
+    ]);
+    expect(bad({ ...wrong, SPECGATE_ADMIN_PASSWORD: "é".repeat(513) })[1]).toContain("too long");
   });
 });
 
@@ -404,6 +475,11 @@ describe("what is printed", () => {
       {
         OPENAI_API_KEY: canary,
         SPECGATE_JWT_SECRET: canary.repeat(3),
+        SPECGATE_OIDC_ISSUER: "https://login.example.com",
+        SPECGATE_OIDC_CLIENT_ID: "gate",
+        SPECGATE_OIDC_CLIENT_SECRET: canary,
+        SPECGATE_ADMIN_EMAIL: "ada@example.com",
+        SPECGATE_ADMIN_PASSWORD: canary,
         DATABASE_URL: `postgres://u:${canary}@db/x`,
       },
       `prices: { "a/b": { input: 0.15 } }\nmodels: { fastOne: { targets: [ { provider: openai, model: gpt-4o } ] } }`,
@@ -412,6 +488,8 @@ describe("what is printed", () => {
     expect(page + JSON.stringify(configValues(config))).not.toContain(canary);
     expect(page).toContain("base_url: https://api.openai.com/v1");
     expect(page).toContain("fastOne:");
+    expect(page).toContain('client_secret: "[redacted]"');
+    expect(page).toContain("first_admin:\n  email: ada@example.com");
     expect(page).toContain(`input: "0.15"`);
   });
 

@@ -33,9 +33,27 @@ export type Config = {
   journal: "disk" | "database";
   log: { level: LogLevel; format: "json" | "pretty" };
   metricsToken: Secret | null;
+  oauth: {
+    /** Whether apps may register themselves (RFC 7591). */
+    registration: boolean;
+    /** Whether an app may be known by the URL of its own metadata document. */
+    cimd: boolean;
+  };
+  /** Where people may also sign in; null: with passwords alone. */
+  oidc: OidcConfig | null;
+  /** Made by the first start, when nobody exists; null: the setup link does it. */
+  firstAdmin: { email: string; password: Secret } | null;
   /** The YAML file that was read, absolute, or null. */
   file: string | null;
   gateway: GatewayConfig;
+};
+
+/** An OpenID provider, and this gateway as one of its clients. */
+export type OidcConfig = {
+  /** As written: https, or http on loopback, with its path if it has one. */
+  issuer: string;
+  clientId: string;
+  clientSecret: Secret;
 };
 
 /** The part that SIGHUP may change while the gateway runs: what comes from specgate.yaml and the provider variables. */

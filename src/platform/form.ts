@@ -14,7 +14,10 @@ export async function readFields(request: Request): Promise<URLSearchParams> {
   const type = mediaType(request);
   if (type === "application/json") {
     const given = Object.entries(await readJson(request, fields, bodyBytesMax));
-    return new URLSearchParams(given.flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
+    const pairs = given.flatMap(([name, value]) =>
+      [value].flat().map((one): [string, string] => [name, one]),
+    );
+    return new URLSearchParams(pairs);
   }
   if (type !== "application/x-www-form-urlencoded") {
     throw new Failure("media_type", "unsupported_media_type", "Send the form as it stands on the page.");

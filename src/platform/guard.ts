@@ -135,7 +135,7 @@ function judge(principal: Principal, policy: ClosedPolicy, params: Record<string
  * What this credential may do in the project, at least in this role and with this scope. Throws `not_found` when it has
  * no place there, 403 when its place is too low.
  */
-export function requireInProject(
+function requireInProject(
   principal: Principal,
   projectId: string,
   least: { scope: Scope | null; role: ProjectRole },

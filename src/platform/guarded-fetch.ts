@@ -119,7 +119,7 @@ const travelling = ["accept", "user-agent"];
  * What the next hop sends, as the Fetch standard has it, and less to strangers. The operator's leave is for the origin
  * he wrote; so https never becomes http, because that is another origin, and a public one is https.
  */
-function nextHop({ url, init, reach, streams }: Hop, status: number, location: string): Hop {
+export function nextHop({ url, init, reach, streams }: Hop, status: number, location: string): Hop {
   const from = new URL(url);
   const to = URL.parse(location, from.href);
   if (to === null) throw notAllowed("The URL redirects to what is no URL; it would be the final one.");
@@ -228,10 +228,10 @@ function send(
 /** DNS cannot be told to stop, but nobody has to wait for it. */
 async function orAborted<T>(pending: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return await pending;
-  signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
   try {
     return await Promise.race([pending, aborted.promise]);
   } finally {

@@ -22,7 +22,7 @@ export async function readJson<Shape extends z.ZodType>(
 }
 
 /** Throws 422 `invalid_request` with one entry for each mistake. */
-export function checkShape<Shape extends z.ZodType>(shape: Shape, value: unknown): z.infer<Shape> {
+function checkShape<Shape extends z.ZodType>(shape: Shape, value: unknown): z.infer<Shape> {
   const parsed = shape.safeParse(value);
   if (parsed.success) return parsed.data;
   throw new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {

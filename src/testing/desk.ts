@@ -8,26 +8,19 @@ import type { Actor } from "../db/audit-entry.ts";
 import type { Database } from "../db/database.ts";
 import { audit } from "../db/schema.ts";
 import { createRecord } from "../features/audit/audit.ts";
-import { createPasswords } from "../features/identity/passwords.ts";
-import { Users } from "../features/identity/users.ts";
-import { Projects } from "../features/projects/projects.ts";
-import { createAccessTokens } from "../features/tokens/access-token.ts";
-import { createAttempts } from "../features/tokens/attempts.ts";
-import { createAuthenticator } from "../features/tokens/authenticator.ts";
-import { Clients } from "../features/tokens/clients.ts";
+import { identityRoutes } from "../features/identity/routes.ts";
+import { projectRoutes } from "../features/projects/routes.ts";
 import type { CreatedClient } from "../features/tokens/contract.ts";
-import { Keys } from "../features/tokens/keys.ts";
-import { RevocationFeed } from "../features/tokens/revocation-feed.ts";
-import { createRevocations } from "../features/tokens/revocations.ts";
+import type { FetchDocument } from "../features/tokens/registration.ts";
 import { tokenRoutes } from "../features/tokens/routes.ts";
 import { signingSecrets } from "../features/tokens/secrets.ts";
-import { Tokens } from "../features/tokens/tokens.ts";
 import type { Clock } from "../platform/clock.ts";
 import { createEdge } from "../platform/edge.ts";
-import { createGuard } from "../platform/guard.ts";
 import { createLimits } from "../platform/limits.ts";
 import { silentLog } from "../platform/log.ts";
+import { createCursors } from "../platform/page.ts";
 import { Secret } from "../platform/secret.ts";
+import { assembleIdentity, guardOf, type Identity } from "../wiring.ts";
 
 export const deskUrl = "http://127.0.0.1:8080";
 export const deskSecret = "the desk's own signing secret, 32 bytes and more";
@@ -72,39 +65,24 @@ export async function openDesk(database: Database, clock: Clock = movableClock()
 }
 
 /** What a command beside the gateway has: the same rules on another connection, and no feed. */
-export function assemble(database: Database, clock: Clock) {
+export function assemble(database: Database, clock: Clock, fetchDocument: FetchDocument | null = null) {
   const addresses = () => ({ publicUrl: deskUrl, aliases: ["https://alias.example"] });
-  const revocations = createRevocations(database);
-  const record = createRecord(1);
-  const accessTokens = createAccessTokens({
-    secrets: signingSecrets([new Secret(deskSecret), new Secret(deskSecret.toUpperCase())]),
-    clock,
-    publicUrl: () => deskUrl,
-  });
-  const authenticator = createAuthenticator({ database, accessTokens, clock, publicUrl: () => deskUrl });
-  const { forget, forgetAll } = authenticator;
-  const feed = new RevocationFeed({ database, forget, forgetAll, log: silentLog });
-  const tokens = new Tokens({
+  const identity = assembleIdentity({
     database,
-    record,
-    revocations,
-    accessTokens,
-    attempts: createAttempts(),
+    record: createRecord(1),
+    clock,
+    log: silentLog,
     addresses,
+    secrets: signingSecrets([new Secret(deskSecret), new Secret(deskSecret.toUpperCase())]),
+    fetchDocument,
   });
-  const send = senderOf(tokens, authenticator.authenticate, addresses);
+  const send = senderOf(identity, addresses);
   return {
+    ...identity,
+    tokens: identity.oauth.tokens,
     database,
     clock,
-    accessTokens,
-    authenticator,
-    feed,
-    tokens,
     send,
-    users: new Users({ database, record, revocations, passwords: createPasswords() }),
-    projects: new Projects({ database, record }),
-    clients: new Clients({ database, record, revocations }),
-    keys: new Keys({ database, record, revocations, clock }),
     /** Sends a form to the token endpoint with the client's Basic credentials. */
     ask: (client: CreatedClient, fields: Record<string, string> = {}) =>
       send("/oauth/token", {
@@ -128,21 +106,28 @@ const doors = { control: "/api/v1/door", llm: "/v1/door", mcp: "/mcp/door" } as 
 export const basicOf = (client: { client_id: string; client_secret?: string }): string =>
   `Basic ${btoa(`${client.client_id}:${client.client_secret}`)}`;
 
-type Parts = Parameters<typeof createGuard>[0];
-
-function senderOf(
-  tokens: Tokens,
-  authenticate: Parts["authenticate"],
-  addresses: () => { publicUrl: string; aliases: string[] },
-) {
+function senderOf(identity: Identity, addresses: () => { publicUrl: string; aliases: string[] }) {
   const requestsPerMinute = () => ({ control: null, llm: null, mcp: null });
-  const guard = createGuard({
-    authenticate,
-    limits: createLimits(() => ({ requests: requestsPerMinute(), llmTokens: null })),
-    log: silentLog,
-  });
+  const { authenticateCookie } = identity.authenticator;
+  const publicUrl = () => deskUrl;
+  const limits = createLimits(() => ({ requests: requestsPerMinute(), llmTokens: null }));
+  const guard = guardOf(identity, { addresses, limits, log: silentLog });
+  const cursors = createCursors(new Uint8Array(32));
+  const projectNames = (ids: readonly string[]) => identity.projects.names(ids);
+  const doorsOpen = { registration: true, cimd: true };
+  const tokens = {
+    ...identity,
+    guard,
+    addresses,
+    cursors,
+    requestsPerMinute,
+    projectNames,
+    doors: doorsOpen,
+  };
   const app = new Elysia({ handler: { standardHostname: false } })
-    .use(tokenRoutes({ guard, tokens, addresses, requestsPerMinute }))
+    .use(identityRoutes({ ...identity, guard, authenticateCookie, oidc: null, cursors, publicUrl }))
+    .use(tokenRoutes(tokens))
+    .use(projectRoutes({ guard, projects: identity.projects, cursors }))
     .get(
       doors.control,
       guard.closed({ plane: "control", scope: null }, () => ({})),

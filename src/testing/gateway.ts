@@ -6,19 +6,13 @@ import { eq } from "drizzle-orm";
 import { listen } from "../cli/serve.ts";
 import type { Database } from "../db/database.ts";
 import { requests } from "../db/schema.ts";
-import { createRecord } from "../features/audit/audit.ts";
-import { createPasswords } from "../features/identity/passwords.ts";
-import { Users } from "../features/identity/users.ts";
-import { Projects } from "../features/projects/projects.ts";
-import { Clients } from "../features/tokens/clients.ts";
-import { Keys } from "../features/tokens/keys.ts";
-import { createRevocations } from "../features/tokens/revocations.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Config } from "../platform/config.ts";
 import { loadConfig } from "../platform/config-load.ts";
 import { bootId, type DataDir } from "../platform/data-dir.ts";
 import { type Log, silentLog } from "../platform/log.ts";
-import { type Parts, wire } from "../wiring.ts";
+import type { ProjectRole } from "../platform/scopes.ts";
+import { type Identity, type Parts, wire } from "../wiring.ts";
 import { host, testDatabase, testDir } from "./cluster.ts";
 import { localActor } from "./desk.ts";
 import { type Provider, startProvider } from "./provider.ts";
@@ -32,18 +26,21 @@ export type Actor = {
   chat(body: Record<string, unknown>, init?: RequestInit): Promise<Response>;
 };
 
-export type TestGateway = {
+export type Runner = Actor & { readonly projectId: string };
+export type Person = Actor & { readonly email: string; readonly cookie: string };
+export type People = Awaited<ReturnType<typeof peopleOf>>;
+
+export type TestGateway = Identity & {
   readonly url: string;
   readonly parts: Parts;
   readonly provider: Provider;
   readonly database: Database;
   readonly dir: DataDir;
-  readonly keys: Keys;
-  readonly clients: Clients;
-  readonly users: Users;
   /** A runner of the first project, and one of another. */
-  readonly robo: Actor;
-  readonly mallory: Actor;
+  readonly robo: Runner;
+  readonly mallory: Runner;
+  /** An administrator, the first project's owner, editor and viewer, and one who has no part in it. */
+  people(): Promise<People>;
   readonly nobody: Actor;
   as(bearer: string, id?: string): Actor;
   /** The request's row, once everything durable now has been merged. */
@@ -92,17 +89,19 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   });
   const server = listen(parts, log);
   url = `http://127.0.0.1:${server.port}`;
-  const desk = deskOf(database);
+  const { identity } = parts;
   const as = (bearer: string, id = ""): Actor => actorOf(url, bearer, id);
+  const robo = await runnerOf(identity, as, "robo");
   return {
     url,
     parts,
     provider,
     database,
     dir,
-    ...desk,
-    robo: await runnerOf(desk, as, "robo"),
-    mallory: await runnerOf(desk, as, "mallory"),
+    ...identity,
+    robo,
+    mallory: await runnerOf(identity, as, "mallory"),
+    people: () => peopleOf(identity, database, url, robo.projectId),
     nobody: as(""),
     as,
     async row(response) {
@@ -130,22 +129,11 @@ async function configOf(dir: DataDir, yaml: string, journal = "disk"): Promise<C
   return loaded.config;
 }
 
-type Desk = { users: Users; projects: Projects; clients: Clients; keys: Keys };
+type Desk = Pick<Identity, "projects" | "clients" | "keys">;
 
-function deskOf(database: Database): Desk {
-  const record = createRecord(1);
-  const revocations = createRevocations(database);
-  return {
-    users: new Users({ database, record, revocations, passwords: createPasswords() }),
-    projects: new Projects({ database, record }),
-    clients: new Clients({ database, record, revocations }),
-    keys: new Keys({ database, record, revocations, clock: systemClock() }),
-  };
-}
-
-async function runnerOf(desk: Desk, as: TestGateway["as"], name: string): Promise<Actor> {
+async function runnerOf(desk: Desk, as: TestGateway["as"], name: string): Promise<Runner> {
   const project = await desk.projects.create(localActor, { name: `${name}'s project` });
-  const scope = "llm:chat usage:read";
+  const scope = "llm:chat control:read control:write usage:read";
   const client = await desk.clients.create(localActor, {
     name,
     kind: "runner",
@@ -154,13 +142,53 @@ async function runnerOf(desk: Desk, as: TestGateway["as"], name: string): Promis
     scope,
   });
   const { key } = await desk.keys.create(localActor, { owner: { clientId: client.client_id }, scope });
-  return as(key, client.client_id);
+  return { ...as(key, client.client_id), projectId: project.id };
 }
 
-function actorOf(url: string, bearer: string, id: string): Actor {
+/** People in robo's project, each in a browser of their own: no password is asked, because that takes a core's time. */
+async function peopleOf(
+  { users, projects, signIns }: Identity,
+  database: Database,
+  url: string,
+  projectId: string,
+) {
+  const person = async (name: string, role: "admin" | "user", part: ProjectRole | null): Promise<Person> => {
+    const email = `${name}@example.com`;
+    const { id } = await users.create(localActor, { email, role });
+    if (part !== null) await projects.setMember(localActor, { projectId, userId: id, role: part }, null);
+    const origin = { ip: null, userAgent: null, requestId: null };
+    const { cookie } = await database.transaction((tx) =>
+      signIns.openBrowser(tx, { userId: id, method: "password", origin }),
+    );
+    return { ...browserOf(url, cookie, id), email, cookie };
+  };
+  return {
+    ada: await person("ada", "admin", null),
+    olga: await person("olga", "user", "owner"),
+    ed: await person("ed", "user", "editor"),
+    vera: await person("vera", "user", "viewer"),
+    stranger: await person("stranger", "user", null),
+  };
+}
+
+/** Sends the cookie, and what a browser on the gateway's own pages sends with it. */
+function browserOf(url: string, cookie: string, id: string): Actor {
+  return actorOf(url, "", id, (headers) => {
+    headers.set("cookie", `specgate=${cookie}`);
+    if (!headers.has("sec-fetch-site")) headers.set("sec-fetch-site", "same-origin");
+  });
+}
+
+function actorOf(
+  url: string,
+  bearer: string,
+  id: string,
+  dress: (headers: Headers) => void = () => {},
+): Actor {
   const send = (path: string, init: RequestInit = {}): Promise<Response> => {
     const headers = new Headers(init.headers);
     if (bearer !== "" && !headers.has("authorization")) headers.set("authorization", `Bearer ${bearer}`);
+    dress(headers);
     return fetch(url + path, { ...init, headers, redirect: "manual" });
   };
   return {

@@ -27,7 +27,8 @@ ${
   providerHost !== null &&
   html`<a class="button plain" href="/login/oidc?next=${encodeURIComponent(next)}">Continue with ${providerHost}</a>`
 }`;
-  return page({ title: "Sign in", body, status });
+  // A person on the way to an app's question may be sent on to the app itself, when it asked amiss.
+  return page({ title: "Sign in", body, status, formsMayLeave: next.startsWith("/oauth/") });
 }
 
 export function setupPage(asked: {

@@ -4,7 +4,7 @@
 import { Elysia } from "elysia";
 import { z } from "zod";
 import { actorOf, originOf } from "../../db/audit-entry.ts";
-import { cookieName, readCookie, setCookie } from "../../platform/cookies.ts";
+import { cookieName, readCookie } from "../../platform/cookies.ts";
 import { refuseForeignBrowser } from "../../platform/cross-site.ts";
 import { asFailure, type Failure, notFound } from "../../platform/failure.ts";
 import { readFields } from "../../platform/form.ts";
@@ -14,13 +14,14 @@ import type { AuthenticateCookie, Principal } from "../../platform/principal.ts"
 import { parseQuery } from "../../platform/query.ts";
 import { seenVersion, versioned } from "../../platform/versions.ts";
 import { readJson } from "../../platform/wire-body.ts";
+import { withCookie } from "./console-cookie.ts";
 import { loginForm, newUserForm, passwordChangeForm, type SignInView, userChangeForm } from "./contract.ts";
 import type { Login } from "./login.ts";
 import { safeNext } from "./next.ts";
 import type { Oidc } from "./oidc.ts";
 import { homePage, loginPage, setupPage } from "./pages.ts";
 import type { Setup } from "./setup.ts";
-import { browserLife, type SignIns } from "./sign-ins.ts";
+import type { SignIns } from "./sign-ins.ts";
 import type { SignInLine } from "./store.ts";
 import type { Users } from "./users.ts";
 
@@ -40,25 +41,56 @@ export type IdentityRoutesNeeds = {
 const unparsed = { parse: "none" } as const;
 const pagePolicy = (why: string): OpenPolicy => ({ plane: "console", public: why });
 
+/** The pages first, then the JSON. */
 export function identityRoutes(needs: IdentityRoutesNeeds) {
   return new Elysia()
-    .use(pageRoutes(needs))
+    .use(homeRoutes(needs))
+    .use(loginRoutes(needs))
+    .use(setupRoutes(needs))
     .use(authRoutes(needs))
     .use(selfRoutes(needs))
     .use(userRoutes(needs));
 }
 
-function pageRoutes(needs: IdentityRoutesNeeds) {
-  const { guard, login, setup, publicUrl } = needs;
-  const providerHost = needs.oidc?.host ?? null;
-  const toLogin = (path: string) => redirectTo(`${publicUrl()}/login?next=${encodeURIComponent(path)}`);
+function homeRoutes(needs: IdentityRoutesNeeds) {
+  const { guard, login, publicUrl } = needs;
+  const toLogin = () => redirectTo(`${publicUrl()}/login?next=%2F`);
   return new Elysia()
     .get(
       "/",
       guard.page(pagePolicy("Strangers are sent to sign in."), async ({ principal }) =>
-        principal === null ? toLogin("/") : homePage(principal, await viewsOf(needs, principal)),
+        principal === null ? toLogin() : homePage(principal, await viewsOf(needs, principal)),
       ),
     )
+    .post(
+      "/logout",
+      guard.page(
+        pagePolicy("Ends the sign-in of the cookie, if there is one."),
+        async ({ call, principal }) => {
+          if (principal !== null) await login.out(principal, call);
+          return withCookie(redirectTo(`${publicUrl()}/login`), publicUrl(), null);
+        },
+      ),
+      unparsed,
+    )
+    .post(
+      "/sign-ins",
+      guard.page(
+        pagePolicy("Ends one of the cookie's own person's sign-ins."),
+        async ({ request, call, principal }) => {
+          if (principal === null) return toLogin();
+          await login.end(principal, (await readFields(request)).get("id") ?? "", call);
+          return redirectTo(`${publicUrl()}/`);
+        },
+      ),
+      unparsed,
+    );
+}
+
+function loginRoutes(needs: IdentityRoutesNeeds) {
+  const { guard, login, publicUrl } = needs;
+  const providerHost = needs.oidc?.host ?? null;
+  return new Elysia()
     .get(
       "/login",
       guard.page(pagePolicy("Whoever signs in has no cookie yet."), ({ call }) =>
@@ -82,29 +114,11 @@ function pageRoutes(needs: IdentityRoutesNeeds) {
       }),
       unparsed,
     )
-    .post(
-      "/logout",
-      guard.page(
-        pagePolicy("Ends the sign-in of the cookie, if there is one."),
-        async ({ call, principal }) => {
-          if (principal !== null) await login.out(principal, call);
-          return withCookie(redirectTo(`${publicUrl()}/login`), publicUrl(), null);
-        },
-      ),
-      unparsed,
-    )
-    .post(
-      "/sign-ins",
-      guard.page(
-        pagePolicy("Ends one of the cookie's own person's sign-ins."),
-        async ({ request, call, principal }) => {
-          if (principal === null) return toLogin("/");
-          await login.end(principal, (await readFields(request)).get("id") ?? "", call);
-          return redirectTo(`${publicUrl()}/`);
-        },
-      ),
-      unparsed,
-    )
+    .use(oidcRoutes(needs));
+}
+
+function setupRoutes({ guard, setup, publicUrl }: IdentityRoutesNeeds) {
+  return new Elysia()
     .get(
       "/setup",
       guard.page(pagePolicy("The link holds a one-time secret."), async ({ call }) => {
@@ -129,8 +143,7 @@ function pageRoutes(needs: IdentityRoutesNeeds) {
         }
       }),
       unparsed,
-    )
-    .use(oidcRoutes(needs));
+    );
 }
 
 function oidcRoutes({ guard, oidc, publicUrl }: IdentityRoutesNeeds) {
@@ -284,12 +297,4 @@ function refusal(error: unknown): Failure {
   const failure = asFailure(error);
   if (failure.status >= 500 && failure.kind !== "unavailable") throw error;
   return failure;
-}
-
-/** Null takes it away. */
-export function withCookie(response: Response, publicUrl: string, cookie: string | null): Response {
-  const seconds = cookie === null ? 0 : browserLife.totalMs / 1_000;
-  response.headers.append("set-cookie", setCookie(publicUrl, cookieName(publicUrl), cookie ?? "", seconds));
-  response.headers.set("cache-control", "no-store");
-  return response;
 }

@@ -42,6 +42,32 @@ export async function findUserByOidc(db: Db, issuer: string, subject: string): P
   return rows[0];
 }
 
+/** Of two first sign-ins through an identity provider the second waits here, and then finds what the first did. */
+export async function lockLinks(tx: Db): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtext('specgate.oidc'))`);
+}
+
+/** False when the person has been disabled, linked or given another e-mail address since the row was read. */
+export async function linkUser(
+  tx: Db,
+  user: UserRow,
+  { issuer, subject }: { issuer: string; subject: string },
+): Promise<boolean> {
+  const rows = await tx
+    .update(users)
+    .set({ oidcIssuer: issuer, oidcSubject: subject, version: sql`${users.version} + 1` })
+    .where(
+      and(
+        eq(users.id, user.id),
+        eq(users.email, user.email),
+        isNull(users.disabledAt),
+        isNull(users.oidcIssuer),
+      ),
+    )
+    .returning({ id: users.id });
+  return rows.length === 1;
+}
+
 /** Ordered by id, from behind `after`. */
 export async function listUsers(
   db: Db,

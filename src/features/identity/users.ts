@@ -188,7 +188,7 @@ function found(user: UserRow | undefined): UserRow {
 
 const viewOf = (row: UserRow): UserView => ({ id: row.id, email: row.email, role: row.role });
 
-export const lineOf = (row: UserRow): UserLine => ({
+const lineOf = (row: UserRow): UserLine => ({
   ...viewOf(row),
   created_at: row.createdAt.toISOString(),
   disabled_at: row.disabledAt?.toISOString() ?? null,

@@ -16,7 +16,7 @@ function exchangeOver(written: Promise<void>) {
       wire: chatWire,
       startedAt: performance.now(),
       requestText: () => "",
-      caller: { credentialId: "key_1", hasLeft: () => false, stayOpen: () => {} },
+      caller: { isEndedBy: () => false, hasLeft: () => false, stayOpen: () => {} },
     },
   );
   return { exchange, watch };

@@ -29,7 +29,11 @@ export type Ending = "answered" | "left" | "broken" | "refused" | "silent";
 export type ExchangeNeeds = { books: Books; count: CountTokens; watch: Watch };
 
 /** Who waits for the answer. */
-export type Caller = { credentialId: string; hasLeft: () => boolean; stayOpen: () => void };
+export type Caller = {
+  isEndedBy: (subject: string) => boolean;
+  hasLeft: () => boolean;
+  stayOpen: () => void;
+};
 
 const heartbeatMs = 15_000;
 
@@ -143,8 +147,7 @@ export class Exchange {
   }
 
   isOf(subject: string): boolean {
-    const { user_id, client_id, key_id } = this.#start;
-    return [user_id, client_id, key_id, this.#caller.credentialId].includes(subject);
+    return this.#caller.isEndedBy(subject);
   }
 
   /** The caller is gone. */

@@ -11,6 +11,7 @@ import { Failure } from "../../platform/failure.ts";
 import type { OpenedBy } from "../../platform/guard.ts";
 import type { GuardedFetch } from "../../platform/guarded-fetch.ts";
 import { formatUsd } from "../../platform/money.ts";
+import { isEndedBy } from "../../platform/principal.ts";
 import { type Admission, Admittance } from "./admit.ts";
 import { answerHeaders, metaComment, usageHeader } from "./answer.ts";
 import { providerBody } from "./completion.ts";
@@ -115,7 +116,7 @@ export class Completions {
       requestText: requestText(completion.bytes),
       // Asked at each tick instead of listened to: most calls are over before the first one.
       caller: {
-        credentialId: opened.principal.credentialId,
+        isEndedBy: (subject) => isEndedBy(opened.principal, subject),
         hasLeft: () => opened.request.signal.aborted,
         stayOpen: opened.call.stayOpen,
       },

@@ -1,8 +1,11 @@
 import { expect, test } from "bun:test";
 import type { Usage } from "../../db/ledger.ts";
+import type { ProviderConfig } from "../../platform/config.ts";
+import { createGuardedFetch } from "../../platform/guarded-fetch.ts";
 import { Meter } from "./meter.ts";
-import { chatWire } from "./openai.ts";
+import { asSocketError, chatWire, dispatchOpenai } from "./openai.ts";
 import { costOf } from "./prices.ts";
+import { isConnectError, providerFailure } from "./provider-failure.ts";
 import { noUsage } from "./wire.ts";
 
 const event = (chunk: unknown) => Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`);
@@ -109,4 +112,30 @@ test("costs are whole nano-dollars, cached and written tokens at their own rate"
     2 ** 40 * 100_000,
   );
   expect(costOf(usage, null)).toBeNull();
+});
+
+test("a provider whose name is unknown, or leads inside without leave, counts as one that cannot be reached", async () => {
+  const addresses: Record<string, string[]> = {
+    "inside.example": ["10.0.0.1"],
+    "mixed.example": ["8.8.8.8", "::1"],
+  };
+  const fetch = createGuardedFetch({
+    resolve: async (name) => addresses[name] ?? Promise.reject(new Error("no such name")),
+  });
+  for (const host of ["unknown.example", "inside.example", "mixed.example"]) {
+    const provider = { baseUrl: `https://${host}/v1`, apiKey: null, allowPrivateNetwork: false };
+    const call = {
+      path: "/x",
+      search: "",
+      headers: new Headers(),
+      traceparent: null,
+      body: new Uint8Array(),
+    };
+    const error = await dispatchOpenai(fetch, provider as ProviderConfig, {
+      ...call,
+      signal: AbortSignal.timeout(5_000),
+    }).then(() => null, asSocketError);
+    expect([host, isConnectError(error)]).toEqual([host, true]);
+    expect(providerFailure(error)).toMatchObject({ status: 502, code: "provider_error" });
+  }
 });

@@ -7,7 +7,7 @@ import type { Failure } from "../../platform/failure.ts";
 export type Watched = {
   tick(monotonicMs: number): void;
   giveUp(failure: Failure): void;
-  /** Whether this call was made with a credential of this user, client, key or token. */
+  /** Whether this call ends with what was revoked. */
   isOf(subject: string): boolean;
 };
 

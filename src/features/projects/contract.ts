@@ -1,7 +1,8 @@
 /**
- * Projects on the wire.
+ * Projects and their members on the wire.
  */
 import { z } from "zod";
+import { type ProjectRole, projectRoles } from "../../platform/scopes.ts";
 
 /** Free text for people; the id decides, so two projects may share a name. */
 export const projectNameForm = z
@@ -12,5 +13,23 @@ export const projectNameForm = z
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
   .regex(/^[^\u0000-\u001f\u007f]*$/);
 
+const nameText = z.string().max(1_024);
+export const newProjectForm = z.strictObject({ name: nameText });
+export const projectChangeForm = z.strictObject({ name: nameText }).partial();
+export const memberForm = z.strictObject({ role: z.enum(projectRoles) });
+
 export type ProjectView = { id: string; name: string };
 export type ProjectLine = ProjectView & { archived: boolean };
+export type ProjectDetail = ProjectLine & {
+  /** The caller's own part in it. */
+  role: ProjectRole;
+  created_at: string;
+  version: number;
+};
+export type MemberView = {
+  user_id: string;
+  email: string;
+  role: ProjectRole;
+  created_at: string;
+  version: number;
+};

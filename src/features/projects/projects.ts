@@ -1,17 +1,51 @@
 /**
- * Projects: what credentials are bound to and what spending is filed under.
+ * Projects: what credentials are bound to, what spending is filed under, and who belongs to them.
  *
- * A project's name is free text and need not be unique: ids decide. Every change writes its audit entry in its own
- * transaction. Projects are never deleted: the books name them.
+ * A project's name is free text and need not be unique: ids decide. A project that has an owner always keeps one. Every
+ * change writes its audit entry in its own transaction; a changed membership and an archived project act at once on
+ * whatever credentials they touch. Projects are never deleted: the books name them.
  */
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
-import type { Database } from "../../db/database.ts";
-import { Failure } from "../../platform/failure.ts";
+import type { Database, Db } from "../../db/database.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
-import { type ProjectLine, type ProjectView, projectNameForm } from "./contract.ts";
-import { insertProject, listProjects } from "./store.ts";
+import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
+import type { Principal } from "../../platform/principal.ts";
+import { isAdmin, type ProjectRole, rightsIn } from "../../platform/scopes.ts";
+import { requireVersion } from "../../platform/versions.ts";
+import {
+  type MemberView,
+  type ProjectDetail,
+  type ProjectLine,
+  type ProjectView,
+  projectNameForm,
+} from "./contract.ts";
+import {
+  countOwners,
+  deleteMember,
+  findMember,
+  findPerson,
+  findProject,
+  insertProject,
+  listMembers,
+  listProjects,
+  lockProject,
+  type MemberRow,
+  type ProjectRow,
+  updateProject,
+  upsertMember,
+} from "./store.ts";
 
-export type ProjectsNeeds = { database: Database; record: RecordAudit };
+export type ProjectsNeeds = {
+  database: Database;
+  record: RecordAudit;
+  /** Writes that something stopped being valid, in the change's transaction; `announce` tells it after the commit. */
+  revocations: { record(tx: Db, subject: string): Promise<void>; announce(): Promise<void> };
+  clock: Clock;
+};
+
+type Query = { limit: number; cursor?: string | undefined };
 
 export class Projects {
   readonly #needs: ProjectsNeeds;
@@ -20,8 +54,8 @@ export class Projects {
     this.#needs = needs;
   }
 
-  /** Throws `invalid_name`. */
-  async create(actor: Actor, project: { name: string }): Promise<ProjectView> {
+  /** `ownerId`: the person who becomes its owner; null for a local command. Throws `invalid_name`. */
+  async create(actor: Actor, project: { name: string }, ownerId: string | null = null): Promise<ProjectView> {
     const name = parseName(project.name);
     const id = newId("prj");
     await this.#needs.database.transaction(async (tx) => {
@@ -33,14 +67,174 @@ export class Projects {
         projectId: id,
         details: { name },
       });
+      if (ownerId !== null)
+        await this.#setMember(tx, actor, { projectId: id, userId: ownerId, role: "owner" });
     });
+    await this.#needs.revocations.announce();
     return { id, name };
   }
 
+  /** All of them, for the operator's own command. */
   async list(): Promise<ProjectLine[]> {
     const rows = await listProjects(this.#needs.database.db);
-    return rows.map(({ id, name, archivedAt }) => ({ id, name, archived: archivedAt !== null }));
+    return rows.map(lineOf);
   }
+
+  /** Those that the caller has a part in. */
+  async page(principal: Principal, cursors: Cursors, query: Query): Promise<Page<ProjectDetail>> {
+    const [after = null] = query.cursor === undefined ? [] : cursors.open("projects", query.cursor);
+    const ids = visibleIds(principal);
+    const rows = await listProjects(this.#needs.database.db, { after, rowsMax: query.limit + 1, ids });
+    const page = pageOf(rows, query.limit, (last) => cursors.seal("projects", [last.id]));
+    return { ...page, data: page.data.map((row) => detailOf(row, principal)) };
+  }
+
+  async get(principal: Principal, id: string): Promise<ProjectDetail> {
+    return detailOf(found(await findProject(this.#needs.database.db, id)), principal);
+  }
+
+  /** Throws `invalid_name`, `stale_version`, `closed`. */
+  async rename(
+    principal: Principal,
+    actor: Actor,
+    id: string,
+    asked: { name?: string | undefined },
+    seen: number | null,
+  ): Promise<ProjectDetail> {
+    const name = asked.name === undefined ? undefined : parseName(asked.name);
+    return this.#change(principal, actor, id, seen, (row) =>
+      name === undefined || name === row.name ? null : { action: "project.updated", change: { name } },
+    );
+  }
+
+  /** Ends every credential that is bound to it. Again is no error and changes nothing. */
+  async archive(principal: Principal, actor: Actor, id: string): Promise<ProjectDetail> {
+    const archivedAt = new Date(this.#needs.clock.now());
+    return this.#change(principal, actor, id, null, (row) =>
+      row.archivedAt === null ? { action: "project.archived", change: { archivedAt } } : null,
+    );
+  }
+
+  async members(id: string, cursors: Cursors, query: Query): Promise<Page<MemberView>> {
+    const list = `members ${id}`;
+    const [after = null] = query.cursor === undefined ? [] : cursors.open(list, query.cursor);
+    const asked = { projectId: id, after, rowsMax: query.limit + 1 };
+    const rows = await listMembers(this.#needs.database.db, asked);
+    const page = pageOf(rows, query.limit, (last) => cursors.seal(list, [last.member.userId]));
+    return { ...page, data: page.data.map(({ member, email }) => memberView(member, email)) };
+  }
+
+  /** Makes somebody a member, or gives them another role. Throws `not_found`, `last_owner`, `stale_version`, `closed`. */
+  async setMember(
+    actor: Actor,
+    member: { projectId: string; userId: string; role: ProjectRole },
+    seen: number | null,
+  ): Promise<MemberView> {
+    const view = await this.#needs.database.transaction(async (tx) => {
+      requireOpen(await lockProject(tx, member.projectId));
+      const person = await findPerson(tx, member.userId);
+      if (person === undefined) throw notFound("There is no such person.");
+      const before = await findMember(tx, member.projectId, member.userId);
+      if (before !== undefined) requireVersion(before, seen);
+      if (before?.role === member.role) return memberView(before, person.email);
+      if (before?.role === "owner") await requireAnotherOwner(tx, member.projectId);
+      return memberView(await this.#setMember(tx, actor, member), person.email);
+    });
+    await this.#needs.revocations.announce();
+    return view;
+  }
+
+  /** Again is no error and changes nothing. Throws `last_owner`. */
+  async removeMember(actor: Actor, projectId: string, userId: string): Promise<void> {
+    await this.#needs.database.transaction(async (tx) => {
+      requireOpen(await lockProject(tx, projectId));
+      const before = await findMember(tx, projectId, userId);
+      if (before === undefined) return;
+      if (before.role === "owner") await requireAnotherOwner(tx, projectId);
+      await deleteMember(tx, projectId, userId);
+      await this.#followMember(tx, actor, "member.removed", { projectId, userId });
+    });
+    await this.#needs.revocations.announce();
+  }
+
+  /** Names, for showing them. */
+  async names(ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    if (ids.length === 0) return new Map();
+    const page = { after: null, rowsMax: ids.length, ids: [...ids] };
+    const rows = await listProjects(this.#needs.database.db, page);
+    return new Map(rows.map(({ id, name }) => [id, name]));
+  }
+
+  async #change(
+    principal: Principal,
+    actor: Actor,
+    id: string,
+    seen: number | null,
+    decide: (row: ProjectRow) => { action: string; change: Partial<ProjectRow> } | null,
+  ): Promise<ProjectDetail> {
+    const { database, record, revocations } = this.#needs;
+    const row = await database.transaction(async (tx) => {
+      const project = found(await lockProject(tx, id));
+      requireVersion(project, seen);
+      const decided = decide(project);
+      if (decided === null) return project;
+      const { action, change } = decided;
+      const changed = requireOpen(await updateProject(tx, id, change));
+      const details = change.name === undefined ? {} : { name: change.name };
+      await record(tx, { actor, action, subject: id, projectId: id, details });
+      if (change.archivedAt !== undefined) await revocations.record(tx, id);
+      return changed;
+    });
+    await revocations.announce();
+    return detailOf(row, principal);
+  }
+
+  async #setMember(
+    tx: Db,
+    actor: Actor,
+    member: { projectId: string; userId: string; role: ProjectRole },
+  ): Promise<MemberRow> {
+    const row = await upsertMember(tx, member);
+    await this.#followMember(tx, actor, "member.set", member);
+    return row;
+  }
+
+  /** Other rights for the same credentials, at once. */
+  async #followMember(
+    tx: Db,
+    actor: Actor,
+    action: string,
+    { projectId, userId, role }: { projectId: string; userId: string; role?: ProjectRole },
+  ): Promise<void> {
+    const details = role === undefined ? {} : { role };
+    await this.#needs.record(tx, { actor, action, subject: userId, projectId, details });
+    await this.#needs.revocations.record(tx, `${userId}@${projectId}`);
+  }
+}
+
+async function requireAnotherOwner(tx: Db, projectId: string): Promise<void> {
+  if ((await countOwners(tx, projectId)) > 1) return;
+  throw new Failure(
+    "conflict",
+    "last_owner",
+    "This is the project's last owner. Make somebody else one first.",
+  );
+}
+
+function found(row: ProjectRow | undefined): ProjectRow {
+  if (row === undefined) throw notFound();
+  return row;
+}
+
+function requireOpen(row: ProjectRow | undefined): ProjectRow {
+  if (row !== undefined && row.archivedAt === null) return row;
+  throw new Failure("conflict", "closed", "This project is archived; nothing in it changes any more.");
+}
+
+/** Null: all of them. */
+function visibleIds(principal: Principal): string[] | null {
+  if (principal.projectId !== null) return [principal.projectId];
+  return isAdmin(principal) ? null : [...principal.memberships.keys()];
 }
 
 function parseName(text: string): string {
@@ -52,3 +246,24 @@ function parseName(text: string): string {
     "A project's name has 1 to 200 characters, none of them control characters.",
   );
 }
+
+const lineOf = ({ id, name, archivedAt }: ProjectRow): ProjectLine => ({
+  id,
+  name,
+  archived: archivedAt !== null,
+});
+
+const detailOf = (row: ProjectRow, principal: Principal): ProjectDetail => ({
+  ...lineOf(row),
+  role: rightsIn(principal, row.id)?.role ?? "viewer",
+  created_at: row.createdAt.toISOString(),
+  version: row.version,
+});
+
+const memberView = (row: MemberRow, email: string): MemberView => ({
+  user_id: row.userId,
+  email,
+  role: row.role,
+  created_at: row.createdAt.toISOString(),
+  version: row.version,
+});

@@ -6,6 +6,7 @@
  * header that names keys, lists critical members or picks another algorithm is refused before any key is touched.
  */
 import { jwt } from "@elysiajs/jwt";
+import { SignJWT } from "jose";
 import { z } from "zod";
 import type { Clock } from "../../platform/clock.ts";
 import { isId } from "../../platform/ids.ts";
@@ -68,10 +69,10 @@ export function createAccessTokens(needs: {
   publicUrl: () => string;
 }): AccessTokens {
   const signers = new Map(needs.secrets.map((secret) => [secret.kid, signerOf(secret)]));
-  const [signer] = signers.values();
-  if (signer === undefined) throw new Error("no signing secret was given");
+  const [first] = needs.secrets;
+  if (first === undefined) throw new Error("no signing secret was given");
   return {
-    sign: (grant) => signToken(signer, grant, needs.publicUrl()),
+    sign: (grant) => signToken(first, grant, needs.publicUrl()),
     async verify(token) {
       const kid = kidOf(token);
       const known = kid === null ? undefined : signers.get(kid);
@@ -84,9 +85,10 @@ function signerOf({ kid, key }: SigningSecret) {
   return jwt({ name: "jwt", secret: key, alg: "HS256", typ: "at+jwt", kid }).decorator.jwt;
 }
 
-async function signToken(signer: Signer, grant: Grantable, issuer: string): Promise<string> {
+/** Not by the plugin: it puts its own time into `iat`, and a repeated refresh has to give the very same token. */
+function signToken({ kid, key }: SigningSecret, grant: Grantable, issuer: string): Promise<string> {
   const { projectId, sessionId, ttlSeconds, aud, issuedAt, ...claims } = grant;
-  return await signer.sign({
+  const payload = {
     ...claims,
     iss: issuer,
     aud: aud.length === 1 && aud[0] !== undefined ? aud[0] : [...aud],
@@ -95,7 +97,8 @@ async function signToken(signer: Signer, grant: Grantable, issuer: string): Prom
     iat: issuedAt,
     nbf: issuedAt,
     exp: issuedAt + ttlSeconds,
-  });
+  };
+  return new SignJWT(payload).setProtectedHeader({ alg: "HS256", typ: "at+jwt", kid }).sign(key);
 }
 
 /** The `kid` of a token whose header is one of ours, else null. */

@@ -20,7 +20,7 @@ import type { Revocations } from "./revocations.ts";
 import type { ClientRow, UserRow } from "./store.ts";
 import { insertRefreshToken, lockRefresh, type RefreshHolder, useRefreshToken } from "./store-apps.ts";
 
-export const refreshLifeMs = 30 * 86_400_000;
+const refreshLifeMs = 30 * 86_400_000;
 const graceMs = 10_000;
 
 /** Where sign-ins are kept: elsewhere, with those of browsers. */

@@ -9,7 +9,10 @@ import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
+import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import { type ClientKind, ceiling, type Owner } from "../../platform/scopes.ts";
+import { requireVersion } from "../../platform/versions.ts";
+import type { Reach } from "./access-admin.ts";
 import { type ClientLine, type CreatedClient, clientNameForm } from "./contract.ts";
 import { mintClientSecret, sha256 } from "./minting.ts";
 import { whyNotRedirect } from "./redirects.ts";
@@ -21,7 +24,9 @@ import {
   findProject,
   insertClient,
   listClients,
+  lockClient,
   revokeClient,
+  updateClient,
   updateClientSecret,
 } from "./store.ts";
 
@@ -38,6 +43,8 @@ export type NewClient = {
 
 /** Public, for the desktop app and the command line: it is always there. */
 export const desktopClientId = "specgate-desktop";
+
+const listName = "clients";
 
 export class Clients {
   readonly #needs: ClientsNeeds;
@@ -69,8 +76,53 @@ export class Clients {
     return { ...shown(row.id, secret), kind: row.kind, scope, project_id: projectId };
   }
 
+  /** All of them, for the operator's own command. */
   async list(): Promise<ClientLine[]> {
     return (await listClients(this.#needs.database.db)).map(lineOf);
+  }
+
+  async page(
+    reach: Reach,
+    cursors: Cursors,
+    query: { limit: number; cursor?: string | undefined },
+  ): Promise<Page<ClientLine>> {
+    const [after = null] = query.cursor === undefined ? [] : cursors.open(listName, query.cursor);
+    const projectIds = reach.all ? null : reach.projectIds;
+    const slice = { after, rowsMax: query.limit + 1, projectIds };
+    const rows = await listClients(this.#needs.database.db, slice);
+    const page = pageOf(rows, query.limit, (last) => cursors.seal(listName, [last.id]));
+    return { ...page, data: page.data.map(lineOf) };
+  }
+
+  find(clientId: string): Promise<ClientRow | undefined> {
+    return findClient(this.#needs.database.db, clientId);
+  }
+
+  /** Throws as `create` does, and `stale_version` or `closed`. What it may do changes at once. */
+  async change(
+    actor: Actor,
+    clientId: string,
+    asked: ClientChange,
+    seen: number | null,
+  ): Promise<ClientLine> {
+    const { database, record, revocations } = this.#needs;
+    const row = await database.transaction(async (tx) => {
+      const client = await lockClient(tx, clientId);
+      if (client === undefined) throw notFound(`There is no client ${clientId}.`);
+      requireVersion(client, seen);
+      if (client.id === desktopClientId) throw builtIn();
+      if (client.revokedAt !== null) throw closed(client);
+      const change = changeOf(client, asked);
+      const details = { ...change };
+      if (Object.keys(change).length === 0) return client;
+      const { projectId } = client;
+      await record(tx, { actor, action: "client.updated", subject: client.id, projectId, details });
+      // Other rights for the same credentials: they are looked up again, and nothing under way is cut.
+      await revocations.record(tx, `${client.id}@scope`);
+      return updateClient(tx, client.id, change);
+    });
+    await revocations.announce();
+    return lineOf(row ?? (await this.#get(clientId)));
   }
 
   /** A new secret; the old one stops at once. Tokens issued with it live on to their own end. */
@@ -113,6 +165,25 @@ export class Clients {
     if (client === undefined) throw notFound(`There is no client ${id}.`);
     return client;
   }
+}
+
+export type ClientChange = {
+  name?: string | undefined;
+  redirectUris?: readonly string[] | undefined;
+  /** Space-separated. */
+  scope?: string | undefined;
+};
+
+function changeOf(
+  client: ClientRow,
+  { name, redirectUris, scope }: ClientChange,
+): Partial<Pick<ClientRow, "name" | "scopes" | "redirectUris">> {
+  const owner = clientOwner(client);
+  return {
+    ...(name === undefined ? {} : { name: parseName(name) }),
+    ...(redirectUris === undefined ? {} : { redirectUris: parseRedirectUris(client.kind, redirectUris) }),
+    ...(scope === undefined ? {} : { scopes: registeredScopes(scope, owner, ceiling(owner)) }),
+  };
 }
 
 /** Throws `not_found`, or `closed` for an archived one. */
@@ -169,7 +240,10 @@ const notRotatable = (client: ClientRow): Failure =>
         "invalid_request",
         "A desktop client is public and has no secret to rotate.",
       )
-    : new Failure("conflict", "closed", `The client ${client.id} is revoked.`);
+    : closed(client);
+
+const closed = (client: ClientRow): Failure =>
+  new Failure("conflict", "closed", `The client ${client.id} is revoked.`);
 
 const builtIn = (): Failure =>
   new Failure(
@@ -183,7 +257,7 @@ const shown = (id: string, secret: string | null): { client_id: string; client_s
   ...(secret === null ? {} : { client_secret: secret }),
 });
 
-const lineOf = (row: ClientRow): ClientLine => ({
+export const lineOf = (row: ClientRow): ClientLine => ({
   client_id: row.id,
   name: row.name,
   kind: row.kind,

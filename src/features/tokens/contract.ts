@@ -137,7 +137,7 @@ export const clientChangeForm = z
   })
   .partial();
 export const newKeyForm = z.strictObject({
-  user_id: z.string().max(64).optional(),
+  /** The client that the key acts as; left out: the person who makes it. */
   client_id: short.optional(),
   project_id: projectId.optional(),
   scope: scopeText,

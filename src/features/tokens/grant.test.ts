@@ -13,6 +13,7 @@ const client = (changes: Partial<ClientRow>): ClientRow => ({
   id: newId("cli"),
   name: "robo",
   kind: "runner",
+  origin: "operator",
   projectId: null,
   scopes: ["llm:chat", "usage:read"],
   redirectUris: [],

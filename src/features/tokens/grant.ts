@@ -96,7 +96,7 @@ function decideScopes(client: ClientRow, text: string | null): Decision<Scope[]>
 export function decideSubset(
   held: readonly Scope[],
   text: string | null,
-  holds: "was granted" | "this client holds" | "is yours to give",
+  holds: "was granted" | "this client holds" | "this key holds",
 ): Decision<Scope[]> {
   if (text === null) return done([...held]);
   const parsed = parseScope(text);
@@ -132,7 +132,7 @@ function decideBinding(client: ClientRow, asked: Asked): Decision<Pick<Grant, "p
 }
 
 /** RFC 6749 section 5.2 allows printable ASCII without quotes and backslashes in a description. */
-export const quoted = (text: string): string =>
+const quoted = (text: string): string =>
   `'${text.slice(0, 200).replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "?")}'`;
 
 const done = <T>(value: T): { ok: true; value: T } => ({ ok: true, value });

@@ -9,9 +9,13 @@ import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
+import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import { keyCeiling, narrow, type Owner, type Scope } from "../../platform/scopes.ts";
+import { requireVersion } from "../../platform/versions.ts";
+import type { Reach } from "./access-admin.ts";
 import { clientOwner, requireOpenProject } from "./clients.ts";
 import { type CreatedKey, expiresDaysForm, type KeyLine } from "./contract.ts";
+import { decideSubset } from "./grant.ts";
 import { hintOf, mintKey, sha256 } from "./minting.ts";
 import type { Revocations } from "./revocations.ts";
 import { registeredScopes } from "./rights.ts";
@@ -19,16 +23,20 @@ import {
   findClient,
   findKey,
   findUserByEmail,
+  findUserWithMemberships,
   insertKey,
   type KeyRow,
   listKeys,
+  lockKey,
   revokeKey,
+  type UserRow,
+  updateKeyScopes,
 } from "./store.ts";
 
 export type KeysNeeds = { database: Database; record: RecordAudit; revocations: Revocations; clock: Clock };
 
 export type NewKey = {
-  owner: { userEmail: string } | { clientId: string };
+  owner: { userEmail: string } | { userId: string } | { clientId: string };
   projectId?: string | null;
   /** Space-separated. */
   scope: string;
@@ -46,6 +54,8 @@ type KeyOwner = {
 
 const defaultDays = 90;
 const dayMs = 86_400_000;
+
+const listName = "keys";
 
 export class Keys {
   readonly #needs: KeysNeeds;
@@ -80,6 +90,45 @@ export class Keys {
     });
   }
 
+  async page(
+    reach: Reach,
+    cursors: Cursors,
+    query: { limit: number; cursor?: string | undefined },
+  ): Promise<Page<KeyLine>> {
+    const [after = null] = query.cursor === undefined ? [] : cursors.open(listName, query.cursor);
+    const seen = reach.all
+      ? { projectIds: null, userId: null }
+      : { projectIds: reach.projectIds, userId: reach.userId };
+    const slice = { after, rowsMax: query.limit + 1, ...seen };
+    const rows = await listKeys(this.#needs.database.db, slice);
+    const page = pageOf(rows, query.limit, (last) => cursors.seal(listName, [last.id]));
+    return { ...page, data: page.data.map(lineOf) };
+  }
+
+  find(id: string): Promise<KeyRow | undefined> {
+    return findKey(this.#needs.database.db, id);
+  }
+
+  /** A key may only lose scopes. Throws `invalid_scope`, `stale_version`, `closed`. */
+  async narrow(actor: Actor, id: string, scope: string, seen: number | null): Promise<KeyLine> {
+    const { database, record, revocations } = this.#needs;
+    const row = await database.transaction(async (tx) => {
+      const key = await lockKey(tx, id);
+      if (key === undefined) throw notFound(`There is no key ${id}.`);
+      requireVersion(key, seen);
+      if (key.revokedAt !== null) throw new Failure("conflict", "closed", `The key ${id} is revoked.`);
+      const held = key.scopes as Scope[];
+      const decision = decideSubset(held, scope, "this key holds");
+      if (!decision.ok) throw new Failure("unprocessable", "invalid_scope", decision.why);
+      const details = { scope: decision.value.join(" ") };
+      await record(tx, { actor, action: "key.updated", subject: id, projectId: key.projectId, details });
+      await revocations.record(tx, `${id}@scope`);
+      return updateKeyScopes(tx, id, decision.value);
+    });
+    await revocations.announce();
+    return lineOf(row ?? (await this.#get(id)));
+  }
+
   async list(): Promise<KeyLine[]> {
     return (await listKeys(this.#needs.database.db)).map(lineOf);
   }
@@ -106,15 +155,21 @@ export class Keys {
 async function ownerOf(tx: Db, key: NewKey): Promise<KeyOwner> {
   const projectId = key.projectId ?? null;
   if (projectId !== null) await requireOpenProject(tx, projectId);
-  return "userEmail" in key.owner
-    ? userAsOwner(tx, key.owner.userEmail, projectId)
-    : clientAsOwner(tx, key.owner.clientId, projectId);
+  const { owner } = key;
+  if ("clientId" in owner) return clientAsOwner(tx, owner.clientId, projectId);
+  const byEmail = "userEmail" in owner;
+  const user = byEmail
+    ? await findUserByEmail(tx, owner.userEmail)
+    : (await findUserWithMemberships(tx, owner.userId))?.user;
+  if (user === undefined)
+    throw notFound(byEmail ? `There is no user with the e-mail address ${owner.userEmail}.` : undefined);
+  return userAsOwner(user, projectId);
 }
 
-async function userAsOwner(tx: Db, email: string, projectId: string | null): Promise<KeyOwner> {
-  const user = await findUserByEmail(tx, email);
-  if (user === undefined) throw notFound(`There is no user with the e-mail address ${email}.`);
-  if (user.disabledAt !== null) throw new Failure("conflict", "closed", `The user ${email} is disabled.`);
+function userAsOwner(user: UserRow, projectId: string | null): KeyOwner {
+  if (user.disabledAt !== null) {
+    throw new Failure("conflict", "closed", `The user ${user.email} is disabled.`);
+  }
   const rights: Owner = { kind: "user", role: user.role };
   return { userId: user.id, clientId: null, projectId, rights, allowed: keyCeiling(rights) };
 }
@@ -145,7 +200,7 @@ function parseDays(days: number | undefined): number {
 
 const misfit = (why: string): Failure => new Failure("unprocessable", "invalid_request", why);
 
-const lineOf = (row: KeyRow): KeyLine => ({
+export const lineOf = (row: KeyRow): KeyLine => ({
   id: row.id,
   hint: row.hint,
   user_id: row.userId,

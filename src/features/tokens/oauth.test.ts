@@ -251,7 +251,7 @@ describe("the client_credentials grant", () => {
 
   test.each<[string, string, () => [CreatedClient, Record<string, string>]]>([
     ["the password grant", "400 unsupported_grant_type", () => [free, { grant_type: "password" }]],
-    ["a refresh", "400 unsupported_grant_type", () => [free, { grant_type: "refresh_token" }]],
+    ["a refresh without a token", "400 invalid_request", () => [free, { grant_type: "refresh_token" }]],
     ["an unknown scope", "400 invalid_scope", () => [free, { scope: "llm:chat evil" }]],
     ["quotes in a scope", "400 invalid_scope", () => [free, { scope: 'a"b\\c\u00e9' }]],
     ["a scope it does not hold", "400 invalid_scope", () => [free, { scope: "mcp:read" }]],
@@ -355,8 +355,10 @@ describe("discovery", () => {
     expect(await read("/.well-known/oauth-authorization-server")).toMatchObject({
       issuer: deskUrl,
       token_endpoint: `${deskUrl}/oauth/token`,
-      grant_types_supported: ["client_credentials"],
-      response_types_supported: [],
+      authorization_endpoint: `${deskUrl}/oauth/authorize`,
+      registration_endpoint: `${deskUrl}/oauth/register`,
+      response_types_supported: ["code"],
+      code_challenge_methods_supported: ["S256"],
     });
   });
 

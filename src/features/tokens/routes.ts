@@ -1,113 +1,272 @@
 /**
- * The OAuth plane, and `GET /api/v1/me`.
+ * The OAuth plane and its pages, `GET /api/v1/me`, and the clients and keys that people keep.
  */
 import { Elysia } from "elysia";
-import { callOf } from "../../platform/call.ts";
+import { z } from "zod";
+import { actorOf } from "../../db/audit-entry.ts";
+import type { Attempts } from "../../platform/attempts.ts";
 import { rfc3339 } from "../../platform/clock.ts";
-import type { Guard, Policy } from "../../platform/guard.ts";
+import { notFound } from "../../platform/failure.ts";
+import type { ClosedPolicy, Guard, OpenedBy, OpenPolicy } from "../../platform/guard.ts";
 import type { RequestLimits } from "../../platform/limits.ts";
+import { type Cursors, pageQuery } from "../../platform/page.ts";
 import type { Principal } from "../../platform/principal.ts";
+import { parseQuery } from "../../platform/query.ts";
+import { rightsIn } from "../../platform/scopes.ts";
+import { seenVersion, versioned } from "../../platform/versions.ts";
+import { readJson } from "../../platform/wire-body.ts";
+import { reachOf, requireHeld, requireKeeper, requireKeyKeeper, requireMayMake } from "./access-admin.ts";
 import { type Addresses, planePaths } from "./audiences.ts";
-import { clientProof, type OAuthForm, oauthRefusal, readForm } from "./form.ts";
-import type { Asked } from "./grant.ts";
-import { grantTypes, resourceMetadata, serverMetadata } from "./metadata.ts";
-import type { Origin, Tokens } from "./tokens.ts";
+import { type Clients, lineOf as clientLine } from "./clients.ts";
+import { authorize, showConsent, showDevice, takeConsent, takeDevice } from "./consent-endpoints.ts";
+import { clientChangeForm, keyChangeForm, newClientForm, newKeyForm } from "./contract.ts";
+import { type Keys, lineOf as keyLine } from "./keys.ts";
+import { type Doors, resourceMetadata, serverMetadata } from "./metadata.ts";
+import {
+  answerDeviceAuthorization,
+  answerIntrospect,
+  answerRegister,
+  answerRevoke,
+  answerToken,
+  type OAuthParts,
+} from "./oauth-endpoints.ts";
 
 export type TokenRoutesNeeds = {
   guard: Guard;
-  tokens: Tokens;
+  oauth: OAuthParts;
+  doors: Doors;
+  clients: Clients;
+  keys: Keys;
+  attempts: Attempts;
   addresses: () => Addresses;
+  cursors: Cursors;
   requestsPerMinute: () => RequestLimits;
+  /** Names of projects, for showing them. */
+  projectNames: (ids: readonly string[]) => Promise<ReadonlyMap<string, string>>;
 };
 
-const oauth = (why: string) => ({ plane: "oauth", public: why }) as const satisfies Policy;
-const discovery = oauth("Clients read it before they have a credential.");
-const authenticated = oauth("The request itself carries the client's proof.");
+const oauthPlane = (why: string): OpenPolicy => ({ plane: "oauth", public: why });
+const consentPage = (why: string): OpenPolicy => ({ plane: "console", public: why });
+const discovery = oauthPlane("Clients read it before they have a credential.");
+const authenticated = oauthPlane("The request itself carries the client's proof.");
 /** The plane reads the body itself, once it knows the request's form. */
 const unparsed = { parse: "none" } as const;
 
 export function tokenRoutes(needs: TokenRoutesNeeds) {
   return new Elysia()
     .use(discoveryRoutes(needs))
-    .post(
-      "/oauth/token",
-      needs.guard.open(authenticated, async ({ request }) => {
-        const form = await readForm(request, callOf(request).url);
-        requireGrantType(form);
-        const proof = clientProof(request.headers.get("authorization"), form);
-        return noStore(await needs.tokens.grant(proof, askedOf(form), originOf(request)));
-      }),
-      unparsed,
-    )
-    .post(
-      "/oauth/revoke",
-      needs.guard.open(authenticated, async ({ request }) => {
-        const form = await readForm(request, callOf(request).url);
-        const token = form.get("token");
-        if (token === null) throw oauthRefusal("invalid_request", "The parameter token is missing.");
-        const proof = clientProof(request.headers.get("authorization"), form);
-        await needs.tokens.revoke(proof, token, originOf(request));
-        return noStore({});
-      }),
-      unparsed,
-    )
+    .use(oauthRoutes(needs))
+    .use(consentRoutes(needs))
+    .use(clientRoutes(needs))
+    .use(keyRoutes(needs))
     .get(
       "/api/v1/me",
-      needs.guard.closed({ plane: "control", scope: null }, ({ principal }) => ({
+      needs.guard.closed({ plane: "control", scope: null }, async ({ principal }) => ({
         principal: principalView(principal),
         scopes: [...principal.scopes],
-        memberships: [],
+        memberships: await membershipsOf(principal, needs),
         limits: { requests_per_minute: needs.requestsPerMinute() },
       })),
     );
 }
 
-function discoveryRoutes(needs: TokenRoutesNeeds) {
-  const routes = new Elysia().get(
-    "/.well-known/oauth-authorization-server",
-    needs.guard.open(discovery, () => serverMetadata(needs.addresses())),
-  );
+function discoveryRoutes({ guard, addresses, doors }: TokenRoutesNeeds) {
+  const routes = new Elysia();
+  // Clients of OpenID Connect look for the same document under that specification's name.
+  for (const name of ["oauth-authorization-server", "openid-configuration"]) {
+    routes.get(
+      `/.well-known/${name}`,
+      guard.open(discovery, () => serverMetadata(addresses(), doors)),
+    );
+  }
   for (const path of ["", ...Object.values(planePaths)]) {
     routes.get(
       `/.well-known/oauth-protected-resource${path}`,
-      needs.guard.open(discovery, ({ call }) => resourceMetadata(call.url, path, needs.addresses())),
+      guard.open(discovery, ({ call }) => resourceMetadata(call.url, path, addresses())),
     );
   }
   return routes;
 }
 
-function requireGrantType(form: OAuthForm): void {
-  const type = form.get("grant_type");
-  if (type === null) throw oauthRefusal("invalid_request", "The parameter grant_type is missing.");
-  if ((grantTypes as readonly string[]).includes(type)) return;
-  throw oauthRefusal("unsupported_grant_type", `This gateway has the grant types: ${grantTypes.join(", ")}.`);
-}
-
-function askedOf(form: OAuthForm): Asked {
-  const ttl = form.get("ttl_seconds");
-  return {
-    scope: form.get("scope"),
-    projectId: form.get("project_id"),
-    sessionId: form.get("session_id"),
-    ttlSeconds: ttl === null ? null : /^\d{1,6}$/.test(ttl) ? Number(ttl) : Number.NaN,
-    resources: form.resources,
+function oauthRoutes({ guard, oauth, doors }: TokenRoutesNeeds) {
+  const routes = new Elysia({ prefix: "/oauth" });
+  const answers = {
+    "/token": answerToken,
+    "/revoke": answerRevoke,
+    "/introspect": answerIntrospect,
+    "/device_authorization": answerDeviceAuthorization,
   };
+  for (const [path, answer] of Object.entries(answers)) {
+    routes.post(
+      path,
+      guard.open(authenticated, ({ request }) => answer(oauth, request)),
+      unparsed,
+    );
+  }
+  if (!doors.registration) return routes;
+  const anybody = oauthPlane("Anybody may register an app that then has to ask a person (RFC 7591).");
+  return routes.post(
+    "/register",
+    guard.open(anybody, ({ request }) => answerRegister(oauth, request)),
+    unparsed,
+  );
 }
 
-function originOf(request: Request): Origin {
-  const { id, ip } = callOf(request);
-  const userAgent = request.headers.get("user-agent")?.slice(0, 200) ?? null;
-  return { ip, userAgent, requestId: id };
+function consentRoutes({ guard, oauth, attempts, addresses }: TokenRoutesNeeds) {
+  const { authorizations, devices } = oauth;
+  const parts = { authorizations, devices, attempts, publicUrl: () => addresses().publicUrl };
+  const signsIn = consentPage("Whoever is not signed in is sent to sign in first.");
+  const decides = consentPage("Decides with the cookie and a one-time ticket.");
+  return new Elysia()
+    .get(
+      "/oauth/authorize",
+      guard.page(signsIn, (opened) => authorize(parts, opened)),
+    )
+    .get(
+      "/oauth/consent",
+      guard.page(signsIn, (opened) => showConsent(parts, opened)),
+    )
+    .post(
+      "/oauth/consent",
+      guard.page(decides, (opened) => takeConsent(parts, opened)),
+      unparsed,
+    )
+    .get(
+      "/device",
+      guard.page(signsIn, (opened) => showDevice(parts, opened)),
+    )
+    .post(
+      "/device",
+      guard.page(decides, (opened) => takeDevice(parts, opened)),
+      unparsed,
+    );
 }
 
-/** RFC 6749 section 5.1. */
-const noStore = (body: object): Response =>
-  Response.json(body, { headers: { "cache-control": "no-store", pragma: "no-cache" } });
+const sees = { plane: "control", scope: "control:read", who: "person" } as const satisfies ClosedPolicy;
+/** A key could otherwise make another one that outlives it. */
+const acts = { plane: "control", scope: "control:write", who: "signed_in" } as const satisfies ClosedPolicy;
+const listQuery = z.strictObject(pageQuery);
+
+function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
+  const kept = async ({ principal, params }: OpenedBy) =>
+    requireKeeper(principal, await clients.find(params.client ?? ""));
+  return new Elysia({ prefix: "/api/v1/clients" })
+    .get(
+      "",
+      guard.closed(sees, ({ call, principal }) =>
+        clients.page(reachOf(principal), cursors, parseQuery(listQuery, call.url.searchParams)),
+      ),
+    )
+    .post(
+      "",
+      guard.closed(acts, async ({ request, call, principal }) => {
+        const { project_id, redirect_uris, ...asked } = await readJson(request, newClientForm);
+        const projectId = project_id ?? null;
+        requireMayMake(principal, projectId);
+        requireHeld(principal, asked.scope);
+        const made = { ...asked, projectId, redirectUris: redirect_uris ?? [] };
+        return created(await clients.create(actorOf(principal, call), made));
+      }),
+      unparsed,
+    )
+    .get(
+      "/:client",
+      guard.closed(sees, async (opened) => versioned(clientLine(await kept(opened)))),
+    )
+    .patch(
+      "/:client",
+      guard.closed(acts, async (opened) => {
+        const { id } = await kept(opened);
+        const { redirect_uris, name, scope } = await readJson(opened.request, clientChangeForm);
+        if (scope !== undefined) requireHeld(opened.principal, scope);
+        const change = { name, scope, redirectUris: redirect_uris };
+        const actor = actorOf(opened.principal, opened.call);
+        return versioned(await clients.change(actor, id, change, seenVersion(opened.request)));
+      }),
+      unparsed,
+    )
+    .delete(
+      "/:client",
+      guard.closed(acts, async (opened) => {
+        const { id } = await kept(opened);
+        return versioned(await clients.revoke(actorOf(opened.principal, opened.call), id));
+      }),
+    )
+    .post(
+      "/:client/rotation",
+      guard.closed(acts, async (opened) => {
+        const { id } = await kept(opened);
+        return created(await clients.rotate(actorOf(opened.principal, opened.call), id));
+      }),
+      unparsed,
+    );
+}
+
+function keyRoutes({ guard, clients, keys, cursors }: TokenRoutesNeeds) {
+  const kept = async ({ principal, params }: OpenedBy) => {
+    const key = await keys.find(params.key ?? "");
+    const client = key?.clientId == null ? undefined : await clients.find(key.clientId);
+    return requireKeyKeeper(principal, key, client);
+  };
+  return new Elysia({ prefix: "/api/v1/keys" })
+    .get(
+      "",
+      guard.closed(sees, ({ call, principal }) =>
+        keys.page(reachOf(principal), cursors, parseQuery(listQuery, call.url.searchParams)),
+      ),
+    )
+    .post(
+      "",
+      guard.closed(acts, async ({ request, call, principal }) => {
+        const asked = await readJson(request, newKeyForm);
+        requireHeld(principal, asked.scope);
+        const projectId = asked.project_id ?? principal.projectId;
+        if (projectId !== null && rightsIn(principal, projectId) === null) throw notFound();
+        if (asked.client_id !== undefined) requireKeeper(principal, await clients.find(asked.client_id));
+        const owner =
+          asked.client_id === undefined ? { userId: principal.id } : { clientId: asked.client_id };
+        const days = asked.expires_days === undefined ? {} : { expiresDays: asked.expires_days };
+        const key = { owner, projectId, scope: asked.scope, ...days };
+        return created(await keys.create(actorOf(principal, call), key));
+      }),
+      unparsed,
+    )
+    .get(
+      "/:key",
+      guard.closed(sees, async (opened) => versioned(keyLine(await kept(opened)))),
+    )
+    .patch(
+      "/:key",
+      guard.closed(acts, async (opened) => {
+        const { id, scopes } = await kept(opened);
+        const { scope = scopes.join(" ") } = await readJson(opened.request, keyChangeForm);
+        const actor = actorOf(opened.principal, opened.call);
+        return versioned(await keys.narrow(actor, id, scope, seenVersion(opened.request)));
+      }),
+      unparsed,
+    )
+    .delete(
+      "/:key",
+      guard.closed(acts, async (opened) => {
+        const { id } = await kept(opened);
+        return versioned(await keys.revoke(actorOf(opened.principal, opened.call), id));
+      }),
+    );
+}
+
+const created = (made: object): Response =>
+  Response.json(made, { status: 201, headers: { "cache-control": "no-store" } });
+
+async function membershipsOf({ memberships }: Principal, { projectNames }: TokenRoutesNeeds) {
+  const names = await projectNames([...memberships.keys()]);
+  return [...memberships].map(([id, role]) => ({ project_id: id, name: names.get(id) ?? "", role }));
+}
 
 const principalView = (principal: Principal) => ({
   id: principal.id,
   kind: principal.kind,
   role: principal.role,
+  email: principal.email,
   client_id: principal.clientId,
   key_id: principal.keyId,
   project_id: principal.projectId,

@@ -37,6 +37,10 @@ export async function registerSecrets(database: Database, kids: readonly string[
   });
 }
 
+/** What derives refresh tokens from each other: from the same secrets, so that every instance derives the same. */
+export const refreshKeys = (secrets: readonly SigningSecret[]): Uint8Array[] =>
+  secrets.map(({ key }) => new Bun.CryptoHasher("sha256", key).update("specgate refresh tokens").digest());
+
 /** Keyed by the secret itself, so that nothing about it can be read from the tokens that carry this. */
 const fingerprint = (key: Uint8Array): string =>
   new Bun.CryptoHasher("sha256", key).update("specgate signing secret").digest("hex").slice(0, 16);

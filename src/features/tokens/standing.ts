@@ -164,7 +164,8 @@ function stands(project: ProjectRow | null, principal: Principal): Standing {
   if (principal.projectId !== null && rightsIn(principal, principal.projectId) === null) {
     return fallen("not_a_member");
   }
-  return { ok: true, principal };
+  if (principal.projectId === null) return { ok: true, principal };
+  return { ok: true, principal: { ...principal, endsWith: [...principal.endsWith, principal.projectId] } };
 }
 
 const fallen = (why: Extract<Standing, { ok: false }>["why"]): Standing => ({ ok: false, why });

@@ -1,7 +1,7 @@
 /**
  * The tables clients, api_keys, revocations and signing_secrets.
  */
-import { and, eq, exists, inArray, isNull, sql } from "drizzle-orm";
+import { and, eq, exists, gt, inArray, isNotNull, isNull, or, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { apiKeys, clients, projects, revocations, signingSecrets, users } from "../../db/schema.ts";
 import type { ProjectRole } from "../../platform/scopes.ts";
@@ -36,8 +36,43 @@ export async function findClient(db: Db, id: string): Promise<ClientRow | undefi
   return rows[0];
 }
 
-export async function listClients(db: Db): Promise<ClientRow[]> {
-  return db.select().from(clients).orderBy(clients.id);
+/** From behind `after`; only those of these projects, unless `projectIds` is null. */
+export type Slice = { after: string | null; rowsMax: number; projectIds: string[] | null };
+
+export async function listClients(
+  db: Db,
+  { after, rowsMax, projectIds }: Slice = { after: null, rowsMax: 1_000_000, projectIds: null },
+): Promise<ClientRow[]> {
+  return db
+    .select()
+    .from(clients)
+    .where(
+      and(
+        after === null ? undefined : gt(clients.id, after),
+        projectIds === null ? undefined : inArray(clients.projectId, projectIds),
+      ),
+    )
+    .orderBy(clients.id)
+    .limit(rowsMax);
+}
+
+/** Locked until the transaction ends. */
+export async function lockClient(tx: Db, id: string): Promise<ClientRow | undefined> {
+  const rows = await tx.select().from(clients).where(eq(clients.id, id)).for("update");
+  return rows[0];
+}
+
+export async function updateClient(
+  tx: Db,
+  id: string,
+  change: Partial<Pick<ClientRow, "name" | "scopes" | "redirectUris">>,
+): Promise<ClientRow | undefined> {
+  const rows = await tx
+    .update(clients)
+    .set({ ...change, version: sql`${clients.version} + 1` })
+    .where(eq(clients.id, id))
+    .returning();
+  return rows[0];
 }
 
 /** False when the client is revoked or public. */
@@ -69,8 +104,39 @@ export async function findKey(db: Db, id: string): Promise<KeyRow | undefined> {
   return rows[0];
 }
 
-export async function listKeys(db: Db): Promise<KeyRow[]> {
-  return db.select().from(apiKeys).orderBy(apiKeys.id);
+/** As `listClients`; also those of this person, whatever their project. */
+export async function listKeys(
+  db: Db,
+  slice: Slice & { userId: string | null } = {
+    after: null,
+    rowsMax: 1_000_000,
+    projectIds: null,
+    userId: null,
+  },
+): Promise<KeyRow[]> {
+  const { after, rowsMax, projectIds, userId } = slice;
+  const ofClients = and(isNotNull(apiKeys.clientId), inArray(apiKeys.projectId, projectIds ?? []));
+  const visible = or(userId === null ? undefined : eq(apiKeys.userId, userId), ofClients);
+  return db
+    .select()
+    .from(apiKeys)
+    .where(and(after === null ? undefined : gt(apiKeys.id, after), projectIds === null ? undefined : visible))
+    .orderBy(apiKeys.id)
+    .limit(rowsMax);
+}
+
+export async function lockKey(tx: Db, id: string): Promise<KeyRow | undefined> {
+  const rows = await tx.select().from(apiKeys).where(eq(apiKeys.id, id)).for("update");
+  return rows[0];
+}
+
+export async function updateKeyScopes(tx: Db, id: string, scopes: string[]): Promise<KeyRow | undefined> {
+  const rows = await tx
+    .update(apiKeys)
+    .set({ scopes, version: sql`${apiKeys.version} + 1` })
+    .where(eq(apiKeys.id, id))
+    .returning();
+  return rows[0];
 }
 
 /** False when the key was revoked already. */

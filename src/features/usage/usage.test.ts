@@ -33,7 +33,11 @@ const person = (id: string, over: Partial<Principal> = {}): Principal => ({
     role: "user",
     credential: "access_token",
     credentialId: id,
+    endsWith: [id],
+    signInId: null,
     userId: id,
+    email: null,
+    memberships: new Map(),
     clientId: null,
   },
   ...{ clientKind: null, keyId: null, scopes: new Set(["usage:read"]), projectId: null, sessionId: null },
@@ -59,6 +63,9 @@ const guard = createGuard({
     if (found === undefined) throw unauthenticated("who?");
     return found;
   },
+  authenticateCookie: () => null,
+  publicUrl: () => "http://127.0.0.1",
+  resourceMetadata: () => "",
   limits: createLimits(() => ({ requests: { control: null, llm: null, mcp: null }, llmTokens: null })),
   log: silentLog,
 });
