@@ -148,6 +148,7 @@ describe("API keys", () => {
         id: client.client_id,
         kind: "client",
         role: "runner",
+        email: null,
         client_id: client.client_id,
         key_id: made.id,
         project_id: project,

@@ -158,12 +158,13 @@ async function ownerOf(tx: Db, key: NewKey): Promise<KeyOwner> {
   const { owner } = key;
   if ("clientId" in owner) return clientAsOwner(tx, owner.clientId, projectId);
   const byEmail = "userEmail" in owner;
-  const user = byEmail
-    ? await findUserByEmail(tx, owner.userEmail)
-    : (await findUserWithMemberships(tx, owner.userId))?.user;
-  if (user === undefined)
+  const userId = byEmail ? (await findUserByEmail(tx, owner.userEmail))?.id : owner.userId;
+  const person = userId === undefined ? undefined : await findUserWithMemberships(tx, userId);
+  if (person === undefined)
     throw notFound(byEmail ? `There is no user with the e-mail address ${owner.userEmail}.` : undefined);
-  return userAsOwner(user, projectId);
+  if (projectId !== null && person.memberships?.[projectId] === undefined)
+    throw misfit(`${person.user.email} has no part in ${projectId}, so a key for it would do nothing.`);
+  return userAsOwner(person.user, projectId);
 }
 
 function userAsOwner(user: UserRow, projectId: string | null): KeyOwner {

@@ -75,6 +75,18 @@ export class Registration {
     };
   }
 
+  /** Into the same list as all clients, where it can be seen and revoked. */
+  async #keep(id: string, metadata: Metadata): Promise<void> {
+    const { database, record } = this.#needs;
+    await database.transaction(async (tx) => {
+      if (!(await upsertDocumentClient(tx, { id, ...metadata }))) return;
+      const { name, scopes, redirectUris } = metadata;
+      const details = { name, scope: scopes.join(" "), redirect_uris: redirectUris };
+      const actor = { ...strangerFrom({ ip: null, userAgent: null, requestId: null }), id };
+      await record(tx, { actor, action: "client.registered", subject: id, details });
+    });
+  }
+
   /** A client by its id; one whose id is an https URL is known by the document there. */
   async findApp(id: string): Promise<ClientRow | undefined> {
     const { database, fetchDocument } = this.#needs;
@@ -94,7 +106,7 @@ export class Registration {
     if (!parsed.success) throw unreadable("It is not a client metadata document.");
     if (parsed.data.client_id !== id) throw unreadable("Its client_id is not its own address.");
     const metadata = metadataOf(parsed.data);
-    await upsertDocumentClient(this.#needs.database.db, { id, ...metadata });
+    await this.#keep(id, metadata);
     if (this.#fresh.size >= documentsMax) this.#fresh.clear();
     const cacheMs = Math.min(cacheSeconds * 1_000, documentCacheMsMax);
     this.#fresh.set(id, this.#needs.clock.now() + cacheMs);

@@ -15,20 +15,26 @@ export async function insertClient(db: Db, client: typeof clients.$inferInsert):
   await db.insert(clients).values(client);
 }
 
-/** A document may change its client, but never bring back a revoked one, nor take over another kind's id. */
+/**
+ * True when something changed. A document may change its client, but never bring back a revoked one, nor take over
+ * another kind's id.
+ */
 export async function upsertDocumentClient(
   db: Db,
   client: { id: string; name: string; scopes: string[]; redirectUris: string[] },
-): Promise<void> {
+): Promise<boolean> {
   const { name, scopes, redirectUris } = client;
-  await db
+  const rows = await db
     .insert(clients)
     .values({ ...client, kind: "desktop", origin: "document" })
     .onConflictDoUpdate({
       target: clients.id,
       set: { name, scopes, redirectUris },
-      setWhere: eq(clients.origin, "document"),
-    });
+      setWhere: sql`${clients.origin} = 'document' and (${clients.name}, ${clients.scopes}, ${clients.redirectUris})
+        is distinct from (excluded.name, excluded.scopes, excluded.redirect_uris)`,
+    })
+    .returning({ id: clients.id });
+  return rows.length === 1;
 }
 
 export async function findClient(db: Db, id: string): Promise<ClientRow | undefined> {

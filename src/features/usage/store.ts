@@ -12,7 +12,9 @@ export type AttemptRecord = typeof attempts.$inferSelect;
 /** Whose rows may be seen. */
 export type Sight =
   | { readonly of: "all" }
-  | { readonly of: "project" | "client" | "user"; readonly id: string };
+  | { readonly of: "project" | "client"; readonly id: string }
+  /** Their own, and those of the projects they belong to. */
+  | { readonly of: "person"; readonly id: string; readonly projectIds: readonly string[] };
 
 export type Position = { readonly at: string; readonly id: string };
 export type Filters = Omit<RequestsQuery, "limit" | "cursor">;
@@ -69,8 +71,13 @@ type Owned = { projectId: SQL | unknown; clientId: SQL | unknown; userId: SQL | 
 
 function sightOf(sight: Sight, table: Owned): SQL | undefined {
   if (sight.of === "all") return undefined;
-  const column = { project: table.projectId, client: table.clientId, user: table.userId }[sight.of];
-  return sql`${column} = ${sight.id}`;
+  if (sight.of === "person") {
+    const own = sql`${table.userId} = ${sight.id}`;
+    return sight.projectIds.length === 0
+      ? own
+      : sql`(${own} or ${inArray(table.projectId as SQL, [...sight.projectIds])})`;
+  }
+  return sql`${sight.of === "project" ? table.projectId : table.clientId} = ${sight.id}`;
 }
 
 const groupTexts: Record<Group, SQL> = {

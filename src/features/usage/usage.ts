@@ -1,8 +1,8 @@
 /**
  * What was used and what it cost, for those who may know.
  *
- * A project-bound credential sees its project's calls, another client its own, a person their own, an administrator
- * all; what lies outside does not exist. Calls are shown once they are over. Summaries come from the hourly roll-ups
+ * A project-bound credential sees its project's calls, another client its own, a person their own and those of the
+ * projects they belong to, an administrator all; what lies outside does not exist. Calls are shown once they are over. Summaries come from the hourly roll-ups
  * and cover whole hours. It changes nothing: the ledger is written by the merge alone.
  */
 import type { Db } from "../../db/database.ts";
@@ -10,6 +10,7 @@ import { Failure, notFound } from "../../platform/failure.ts";
 import { isId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import type { Principal } from "../../platform/principal.ts";
+import { isAdmin, rightsIn } from "../../platform/scopes.ts";
 import type { Group, RequestRow, RequestsQuery, Summary } from "./contract.ts";
 import { requestRow, summarise } from "./present.ts";
 import { findRequest, listAttempts, listRequests, type Sight, sumHours } from "./store.ts";
@@ -67,8 +68,11 @@ async function sumUp(db: Db, sight: Sight, question: UsageQuestion): Promise<Sum
 function sightOf(principal: Principal): Sight {
   if (principal.projectId !== null) return { of: "project", id: principal.projectId };
   if (principal.kind === "client") return { of: "client", id: principal.clientId ?? principal.id };
-  if (principal.role === "admin" && principal.scopes.has("admin")) return { of: "all" };
-  return { of: "user", id: principal.userId ?? principal.id };
+  if (isAdmin(principal)) return { of: "all" };
+  const projectIds = [...principal.memberships.keys()].filter((id) =>
+    rightsIn(principal, id)?.scopes.has("usage:read"),
+  );
+  return { of: "person", id: principal.id, projectIds };
 }
 
 const tooManyGroups = (): Failure =>
