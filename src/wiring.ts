@@ -14,7 +14,7 @@ import { createSealer } from "./features/audit/sealer.ts";
 import { findEpoch } from "./features/audit/store.ts";
 import { Health } from "./features/health/health.ts";
 import { Login } from "./features/identity/login.ts";
-import type { Oidc } from "./features/identity/oidc.ts";
+import { createOidc, type Oidc } from "./features/identity/oidc.ts";
 import { createPasswords } from "./features/identity/passwords.ts";
 import { Setup } from "./features/identity/setup.ts";
 import { SignIns } from "./features/identity/sign-ins.ts";
@@ -41,6 +41,7 @@ import { type FetchDocument, Registration } from "./features/tokens/registration
 import { RevocationFeed } from "./features/tokens/revocation-feed.ts";
 import { createRevocations } from "./features/tokens/revocations.ts";
 import {
+  flowKey,
   refreshKeys,
   registerSecrets,
   type SigningSecret,
@@ -104,7 +105,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const { config, gateway, dir, database, clock, log, addresses } = input;
   const { record, sealer } = await wireAudit(input);
   const fetch = createGuardedFetch({ clock });
-  const identity = await wireIdentity(input, { record, fetch });
+  const { identity, oidc } = await wireIdentity(input, { record, fetch });
   const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
   await sealer.start();
   await identity.feed.start();
@@ -139,7 +140,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     limitNumbers,
     guard,
     identity,
-    oidc: null,
+    oidc,
     cursors,
     completions,
     prices,
@@ -182,14 +183,22 @@ async function wireAudit({ dir, database, log }: WiringInput) {
   };
 }
 
-async function wireIdentity({ config, dir, database, clock, log, addresses }: WiringInput, shared: Shared) {
+async function wireIdentity(input: WiringInput, shared: Shared) {
+  const { config, dir, database, clock, log, addresses } = input;
   const secrets = signingSecrets(signingSecretsOf(config, dir));
   await registerSecrets(
     database,
     secrets.map((secret) => secret.kid),
   );
   const fetchDocument = config.oauth.cimd ? createFetchDocument(shared.fetch) : null;
-  return assembleIdentity({ ...shared, database, clock, log, addresses, secrets, fetchDocument });
+  const needs = { ...shared, database, clock, log, addresses };
+  const identity = assembleIdentity({ ...needs, secrets, fetchDocument });
+  const publicUrl = () => addresses().publicUrl;
+  const oidc =
+    config.oidc === null
+      ? null
+      : createOidc({ ...needs, ...identity, config: config.oidc, key: flowKey(secrets), publicUrl });
+  return { identity, oidc };
 }
 
 type Shared = { record: RecordAudit; fetch: GuardedFetch };

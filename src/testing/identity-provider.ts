@@ -18,11 +18,14 @@ export type TestIdentityProvider = {
   tellsInToken: boolean;
   /** What becomes of an answer, by its path. */
   change: Record<string, (answer: Answer) => Answer>;
+  /** Where a path sends whoever asks for it. */
+  redirects: Record<string, string>;
   /** The paths that it was asked for. */
   asked: string[];
   /** Signs an ID token with other claims, or another header or key. */
   forge(idToken: unknown, forgery: Forgery): string;
-  rotate(): void;
+  /** Signs with a new key from now on; the answer is the one that it gave up. */
+  rotate(): Key;
   down(): Promise<void>;
   up(): Promise<void>;
 };
@@ -46,11 +49,14 @@ export async function startIdentityProvider(redirectUri: () => string): Promise<
     person: null,
     tellsInToken: false,
     change: {},
+    redirects: {},
     asked: [],
     forge: (idToken, forgery) => forge(String(idToken), { key: key.privateKey, ...forgery }),
     rotate() {
+      const old = key;
       key = newKey();
       provider = null;
+      return old;
     },
     async down() {
       server.closeAllConnections();
@@ -61,6 +67,8 @@ export async function startIdentityProvider(redirectUri: () => string): Promise<
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const { pathname } = new URL(request.url ?? "/", idp.issuer);
     idp.asked.push(pathname);
+    const elsewhere = idp.redirects[pathname];
+    if (elsewhere !== undefined) return response.writeHead(302, { location: elsewhere }).end();
     provider ??= providerOf(idp, key, redirectUri());
     if (!pathname.startsWith("/interaction/")) return provider.callback()(request, response);
     const result =
@@ -88,8 +96,8 @@ function providerOf(idp: TestIdentityProvider, { kid, privateKey }: Key, redirec
     interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
     ttl: { AccessToken: 60, IdToken: 60, Interaction: 60, Session: 60, Grant: 60 },
     findAccount: (_: unknown, accountId: string) => {
-      const { subject: sub, ...claims } = idp.person ?? { subject: accountId };
-      return { accountId, claims: () => ({ sub, ...claims }) };
+      const { subject: _person, ...claims } = idp.person ?? { subject: accountId };
+      return { accountId, claims: () => ({ ...claims, sub: accountId }) };
     },
     async loadExistingGrant(ctx: { oidc: { client: { clientId: string }; session: { accountId: string } } }) {
       const { client, session } = ctx.oidc;

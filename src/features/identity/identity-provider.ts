@@ -138,12 +138,17 @@ export class IdentityProvider {
       // openid-client makes exceptions for providers that answer in the name of many others.
       if (new URL(metadata.issuer).href !== this.#issuer.href)
         throw new Error(`it calls itself ${metadata.issuer}`);
-      const missing = endpoints.filter((name) => metadata[name] === undefined);
-      if (missing.length > 0) throw new Error(`its discovery document has no ${missing.join(", ")}`);
+      const wrong = endpoints.filter((name) => !this.#isPlace(metadata[name]));
+      if (wrong.length > 0) throw new Error(`its discovery document has no usable ${wrong.join(", ")}`);
       return metadata;
     } catch (error) {
       throw unavailable(this.host, error);
     }
+  }
+
+  #isPlace(text: string | undefined): boolean {
+    const protocol = URL.parse(text ?? "")?.protocol;
+    return protocol === "https:" || (protocol === "http:" && this.#issuer.protocol === "http:");
   }
 
   /** OpenID Connect Core section 9: Basic is what a client uses when nothing else was agreed. */
@@ -175,7 +180,7 @@ const endpoints = ["authorization_endpoint", "token_endpoint", "jwks_uri"] as co
 
 const emailClaims = z.object({
   email: z.string().optional(),
-  email_verified: z.unknown(),
+  email_verified: z.unknown().optional(),
 });
 /** OpenID Connect Core section 2: at most 255 signs of ASCII. */
 const signedClaims = emailClaims.extend({
@@ -217,6 +222,11 @@ const unavailable = (host: string, error: unknown): Failure =>
 /** An error's words without what hangs on it: openid-client attaches whole answers, and tokens with them. */
 function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return "";
-  const code = error instanceof ResponseBodyError ? `${error.status} ${error.error}` : "";
-  return [error.message, code, wordsOf(error.cause)].filter((part) => part !== "").join(": ");
+  return [error.message, codeOf(error), wordsOf(error.cause)].filter((part) => part !== "").join(": ");
+}
+
+function codeOf(error: Error): string {
+  if (error instanceof ResponseBodyError) return `${error.status} ${error.error}`;
+  if (!(error instanceof WWWAuthenticateChallengeError)) return "";
+  return [error.status, ...error.cause.map(({ parameters }) => parameters.error ?? "")].join(" ").trim();
 }

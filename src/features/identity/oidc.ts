@@ -53,7 +53,7 @@ export function createOidc(needs: OidcNeeds): Oidc {
   const { publicUrl } = needs;
   const flows = createFlows(needs);
   const provider = new IdentityProvider({ ...needs, redirectUri: () => `${publicUrl()}/login/callback` });
-  const callback = new Callback(needs, flows, provider);
+  const callback = new Callback({ ...needs, flows, provider });
   return {
     host: provider.host,
     async begin(next) {
@@ -77,33 +77,34 @@ export function createOidc(needs: OidcNeeds): Oidc {
   };
 }
 
+type CallbackNeeds = Omit<OidcNeeds, "login"> & { flows: Flows; provider: IdentityProvider };
+
 class Callback {
+  readonly #needs: CallbackNeeds;
   readonly #firstLogins: FirstLogins;
 
-  constructor(
-    readonly needs: OidcNeeds,
-    readonly flows: Flows,
-    readonly provider: IdentityProvider,
-  ) {
+  constructor(needs: CallbackNeeds) {
+    this.#needs = needs;
     this.#firstLogins = new FirstLogins(needs);
   }
 
   async identify({ headers }: Request, call: Call): Promise<{ user: UserRow; next: string }> {
-    const flow = this.flows.open(headers);
+    const { flows, attempts } = this.#needs;
+    const flow = flows.open(headers);
     if (flow === null || !isAnswerTo(flow, call.url.searchParams)) throw notBegun();
     const ip = call.ip ?? "unknown";
-    await this.needs.attempts.check(null, ip);
+    await attempts.check(null, ip);
     try {
       return { user: await this.#vouchedFor(flow, call), next: flow.next };
     } catch (error) {
-      if (asFailure(error).status < 500) await this.needs.attempts.failed(null, ip);
+      if (asFailure(error).status < 500) await attempts.failed(null, ip);
       throw error;
     }
   }
 
   async #vouchedFor(flow: Flow, call: Call): Promise<UserRow> {
     const origin = originOf(call);
-    const redeemed = await this.provider.redeem(call.url.search, flow);
+    const redeemed = await this.#needs.provider.redeem(call.url.search, flow);
     if ("refused" in redeemed) {
       if (redeemed.refused === "spent") throw notBegun();
       if (redeemed.refused === "unproven") this.#warn(redeemed.cause, call);
@@ -119,8 +120,8 @@ class Callback {
     reason: Reason,
     { origin, vouched, user = null }: { origin: Origin; vouched?: Vouched; user?: UserRow | null },
   ): Promise<Failure> {
-    await this.needs.database.transaction((tx) =>
-      this.needs.record(tx, {
+    await this.#needs.database.transaction((tx) =>
+      this.#needs.record(tx, {
         actor: strangerFrom(origin),
         action: "login.failed",
         subject: user?.id ?? null,
@@ -128,12 +129,12 @@ class Callback {
         details: { method: "oidc", reason },
       }),
     );
-    return refusals[reason](this.provider.host, vouched?.email ?? null);
+    return refusals[reason](this.#needs.provider.host, vouched?.email ?? null);
   }
 
   /** It is the person who is refused, and the operator who can do something about it. */
   #warn(error: Error, { id }: Call): void {
-    this.needs.log.warn("the identity provider's answer proves nothing", { request_id: id, error });
+    this.#needs.log.warn("the identity provider's answer proves nothing", { request_id: id, error });
   }
 }
 

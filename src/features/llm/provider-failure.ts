@@ -10,6 +10,8 @@ const connectErrors = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
   "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
   "DNSException",
 ]);
 export const isConnectError = (error: unknown): boolean =>

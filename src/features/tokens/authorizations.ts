@@ -52,7 +52,12 @@ export class Authorizations {
 
   /** Throws what a stranger's browser is to see; answers at the redirect address are for `begin`. */
   async check(params: URLSearchParams): Promise<void> {
-    await this.#judge(params, "user");
+    const { database, addresses } = this.#needs;
+    const id = clientIdOf(params);
+    const client = await findClient(database.db, id);
+    // No document is fetched because a stranger says so.
+    if (client === undefined && id.startsWith("https://")) return;
+    judgeRequest(params, client, "user", addresses());
   }
 
   /** A ticket for the consent page, or where the browser goes with the app's mistake. */

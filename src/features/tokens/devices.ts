@@ -8,6 +8,7 @@ import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { Failure } from "../../platform/failure.ts";
+import { createQuota } from "../../platform/quota.ts";
 import { ceiling, narrow, type Scope } from "../../platform/scopes.ts";
 import type { AppTokens } from "./app-tokens.ts";
 import { type Addresses, decideAudiences } from "./audiences.ts";
@@ -39,6 +40,7 @@ type AskedDevice = { userCode: string; scopes: Scope[] };
 /** What the page shows. */
 export type ShownDevice = { device: DeviceRow; client: ClientRow; scopes: Scope[]; ticket: string };
 
+const perMinute = 60;
 const lifeSeconds = 600;
 const intervalSeconds = 5;
 /** Clients may be this much early: their clocks and the network are not exact. */
@@ -47,6 +49,11 @@ const earlyMs = 500;
 export class Devices {
   readonly #needs: DevicesNeeds;
   readonly #tickets: Tickets<AskedDevice>;
+  readonly #quota = createQuota({
+    points: perMinute,
+    seconds: 60,
+    advice: `An address may begin ${perMinute} device sign-ins a minute.`,
+  });
 
   constructor(needs: DevicesNeeds) {
     this.#needs = needs;
@@ -57,6 +64,7 @@ export class Devices {
   async start(client: ClientRow, asked: Asked, actor: Actor): Promise<StartedDevice> {
     const { database, clock, addresses } = this.#needs;
     if (client.kind !== "desktop") throw notAnApp();
+    await this.#quota.spend(actor.ip);
     const scopes = decideSubset(registered(client), asked.scope, "this client holds");
     if (!scopes.ok) throw oauthRefusal(scopes.code, scopes.why);
     const audiences = decideAudiences(asked.resources, addresses());

@@ -5,13 +5,13 @@
  * belongs to people alone. Anybody may register, so an address may do so a few times an hour only, and a client that
  * nobody ever signed in with is swept away after a day.
  */
-import { RateLimiterMemory } from "rate-limiter-flexible";
 import type { z } from "zod";
 import { type Origin, type RecordAudit, strangerFrom } from "../../db/audit-entry.ts";
 import type { Database } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { asFailure, Failure } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
+import { createQuota } from "../../platform/quota.ts";
 import { ceiling, narrow, parseScope, type Scope } from "../../platform/scopes.ts";
 import { parseName } from "./clients.ts";
 import { documentForm, type RegisteredClient, type registrationForm } from "./contract.ts";
@@ -39,7 +39,11 @@ const appScopes = ceiling({ kind: "client", clientKind: "desktop", projectId: nu
 
 export class Registration {
   readonly #needs: RegistrationNeeds;
-  readonly #limiter = new RateLimiterMemory({ keyPrefix: "register", points: perHour, duration: 3_600 });
+  readonly #quota = createQuota({
+    points: perHour,
+    seconds: 3_600,
+    advice: `An address may register ${perHour} clients an hour. Keep the client_id and use it again.`,
+  });
   /** Until when a document need not be fetched again. */
   readonly #fresh = new Map<string, number>();
 
@@ -49,9 +53,7 @@ export class Registration {
 
   /** Throws `invalid_redirect_uri`, `invalid_client_metadata`, or 429. */
   async register(asked: Asked, origin: Origin): Promise<RegisteredClient> {
-    await this.#limiter.consume(origin.ip ?? "unknown").catch(() => {
-      throw tooMany();
-    });
+    await this.#quota.spend(origin.ip);
     const client = { id: newId("cli"), ...metadataOf(asked) };
     await this.#needs.database.transaction(async (tx) => {
       await insertClient(tx, { ...client, kind: "desktop", origin: "registration" });
@@ -156,14 +158,6 @@ function scopesOf(text: string | undefined): Scope[] {
   if (scopes.length > 0) return scopes;
   throw oauthRefusal("invalid_client_metadata", `scope must hold some of ${appScopes.join(" ")}.`);
 }
-
-const tooMany = (): Failure =>
-  new Failure(
-    "rate",
-    "rate_limit_exceeded",
-    `An address may register ${perHour} clients an hour. Keep the client_id and use it again.`,
-    { retryAfterSeconds: 60 },
-  );
 
 const unreadable = (why: string, cause?: unknown): Failure =>
   new Failure("invalid", "invalid_client", `The document that this app is known by does not fit. ${why}`, {

@@ -41,6 +41,12 @@ export async function registerSecrets(database: Database, kids: readonly string[
 export const refreshKeys = (secrets: readonly SigningSecret[]): Uint8Array[] =>
   secrets.map(({ key }) => new Bun.CryptoHasher("sha256", key).update("specgate refresh tokens").digest());
 
+/** What seals a sign-in that is on its way through an identity provider. */
+export const flowKey = ([first]: readonly SigningSecret[]): Uint8Array => {
+  if (first === undefined) throw new Error("no signing secret was given");
+  return new Bun.CryptoHasher("sha256", first.key).update("specgate sign-in flows").digest();
+};
+
 /** Keyed by the secret itself, so that nothing about it can be read from the tokens that carry this. */
 const fingerprint = (key: Uint8Array): string =>
   new Bun.CryptoHasher("sha256", key).update("specgate signing secret").digest("hex").slice(0, 16);
