@@ -234,6 +234,17 @@ describe("with no gateway", () => {
     expect((await specgate("user disable nobody@example.com")).code).toBe(1);
   }, 60_000);
 
+  test("a project's owner gets keys for it, and nobody else does", async () => {
+    const { id: user } = await json("user create --email owner@example.com");
+    await json("user create --email other@example.com");
+    const { id } = await json(["project", "create", "Owned", "--owner", "owner@example.com"]);
+    await json(`key create --user owner@example.com --project ${id} --scope llm:chat`);
+    const other = await specgate(`key create --user other@example.com --project ${id} --scope llm:chat`);
+    expect([other.code, other.err]).toEqual([2, expect.stringContaining("has no part in")]);
+    expect((await specgate(["project", "create", "Lost", "--owner", "nobody@example.com"])).code).toBe(1);
+    expect(user).toMatch(/^usr_/);
+  });
+
   test("scopes that do not fit are a misuse that says why", async () => {
     const said = await specgate(["client", "create", "--kind", "runner", "--scope", "llm:chat admin"]);
     expect(said.code).toBe(2);

@@ -4,7 +4,7 @@ import { type LocalFlags, withLocal } from "./local.ts";
 import { printList, printOne } from "./print.ts";
 import { Misuse, type World } from "./world.ts";
 
-type Flags = LocalFlags & { json?: boolean; name?: string };
+type Flags = LocalFlags & { json?: boolean; name?: string; owner?: string };
 
 export function addProjectCommands(program: Command, world: World): void {
   const project = program.command("project").description("projects, which credentials can be bound to");
@@ -13,14 +13,21 @@ export function addProjectCommands(program: Command, world: World): void {
     .description("name a project; prints its id")
     .argument("[name]", "its name; need not be unique")
     .option("--name <name>", "the same as an option")
+    .option("--owner <email>", "the person who owns it and adds the others; administrators may always")
     .option("--data-dir <dir>", "the gateway's data dir")
     .option("--json", "print JSON")
-    .addHelpText("after", `\nExample:\n  $ specgate project create "Billing rewrite"\n`)
+    .addHelpText(
+      "after",
+      `\nExample:\n  $ specgate project create "Billing rewrite" --owner olga@example.com\n`,
+    )
     .action(async (argument: string | undefined, flags: Flags) => {
       const name = argument ?? flags.name;
       if (name === undefined)
         throw new Misuse(["the name is missing; would be: specgate project create NAME"]);
-      const made = await withLocal(world, flags, ({ projects, actor }) => projects.create(actor, { name }));
+      const made = await withLocal(world, flags, async ({ projects, users, actor }) => {
+        const ownerId = flags.owner === undefined ? null : await users.idOf(flags.owner);
+        return projects.create(actor, { name }, ownerId);
+      });
       printOne(world, flags.json === true, made);
     });
   project

@@ -107,6 +107,11 @@ export class Users {
     return lineOf(row);
   }
 
+  /** Throws `not_found`. */
+  async idOf(email: string): Promise<string> {
+    return (await this.#getByEmail(email)).id;
+  }
+
   /** Again is no error and changes nothing. */
   async disable(actor: Actor, email: string): Promise<UserView> {
     const user = await this.#getByEmail(email);
