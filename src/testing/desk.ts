@@ -52,8 +52,12 @@ export type Desk = ReturnType<typeof assemble> & {
   close(): Promise<void>;
 };
 
-export async function openDesk(database: Database, clock: Clock = movableClock()): Promise<Desk> {
-  const desk = assemble(database, clock);
+export async function openDesk(
+  database: Database,
+  clock: Clock = movableClock(),
+  publicUrl = deskUrl,
+): Promise<Desk> {
+  const desk = assemble(database, clock, null, publicUrl);
   await desk.feed.start();
   return {
     ...desk,
@@ -65,8 +69,13 @@ export async function openDesk(database: Database, clock: Clock = movableClock()
 }
 
 /** What a command beside the gateway has: the same rules on another connection, and no feed. */
-export function assemble(database: Database, clock: Clock, fetchDocument: FetchDocument | null = null) {
-  const addresses = () => ({ publicUrl: deskUrl, aliases: ["https://alias.example"] });
+export function assemble(
+  database: Database,
+  clock: Clock,
+  fetchDocument: FetchDocument | null = null,
+  publicUrl = deskUrl,
+) {
+  const addresses = () => ({ publicUrl, aliases: ["https://alias.example"] });
   const identity = assembleIdentity({
     database,
     record: createRecord(1),
@@ -101,6 +110,7 @@ export function assemble(database: Database, clock: Clock, fetchDocument: FetchD
   };
 }
 
+const peer = "192.0.2.7";
 const doors = { control: "/api/v1/door", llm: "/v1/door", mcp: "/mcp/door" } as const;
 
 export const basicOf = (client: { client_id: string; client_secret?: string }): string =>
@@ -109,7 +119,7 @@ export const basicOf = (client: { client_id: string; client_secret?: string }): 
 function senderOf(identity: Identity, addresses: () => { publicUrl: string; aliases: string[] }) {
   const requestsPerMinute = () => ({ control: null, llm: null, mcp: null });
   const { authenticateCookie } = identity.authenticator;
-  const publicUrl = () => deskUrl;
+  const publicUrl = () => addresses().publicUrl;
   const limits = createLimits(() => ({ requests: requestsPerMinute(), llmTokens: null }));
   const guard = guardOf(identity, { addresses, limits, log: silentLog });
   const cursors = createCursors(new Uint8Array(32));
@@ -142,17 +152,18 @@ function senderOf(identity: Identity, addresses: () => { publicUrl: string; alia
     );
   const edge = createEdge(
     {
-      allowedHosts: () => ["alias.example"],
-      publicUrl: () => deskUrl,
+      allowedHosts: () => ["alias.example", new URL(publicUrl()).host],
+      publicUrl,
       corsOrigins: [],
-      trustedProxies: [],
+      // The peer passes on whose request it is, if that is said.
+      trustedProxies: [`${peer}/32`],
       bodyBytesMax: () => 1_048_576,
       log: silentLog,
     },
     (request) => app.handle(request),
   );
-  const connection = { requestIP: () => ({ address: "192.0.2.7" }), timeout() {} };
-  return (path: string, init: RequestInit = {}, origin = deskUrl): Promise<Response> => {
+  const connection = { requestIP: () => ({ address: peer }), timeout() {} };
+  return (path: string, init: RequestInit = {}, origin = publicUrl()): Promise<Response> => {
     const request = new Request(origin + path, init);
     request.headers.set("host", new URL(origin).host);
     return edge(request, connection);

@@ -210,7 +210,7 @@ async function personOf(
 }
 
 /** One jar for the gateway, and a new one for the provider at each sign-in: it has to ask who sits there. */
-export class Browser {
+class Browser {
   readonly cookies = new Map<string, string>();
   /** Of the sign-in under way. */
   state = "";

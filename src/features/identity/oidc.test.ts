@@ -82,14 +82,21 @@ describe("a person who is here", () => {
 
   test("is linked once, however many first sign-ins there are at once", async () => {
     const eve = await world.add("eve@example.com");
-    const firsts = [];
-    const subjects = [...Array(6).fill("s-eve"), "s-eve-too", "s-eve-too"];
+    const firsts: { browser: ReturnType<typeof world.browser>; callback: string }[] = [];
+    const subjects = ["s-eve", "s-eve", "s-eve-too", "s-eve"];
     for (const subject of subjects) {
       idp.person = { subject, email: "eve@example.com", email_verified: true };
       const browser = world.browser();
       firsts.push({ browser, callback: await browser.toCallback() });
     }
-    const answers = await Promise.all(firsts.map(({ browser, callback }) => browser.get(callback)));
+    // Their row is held until all of them wait for it, or for each other.
+    const held = await world.database.transaction(async (tx) => {
+      await tx.select().from(usersTable).where(eq(usersTable.id, eve)).for("update");
+      const answers = Promise.all(firsts.map(({ browser, callback }) => browser.get(callback)));
+      while ((await waiting()) < subjects.length) await Bun.sleep(5);
+      return { answers };
+    });
+    const answers = await held.answers;
     const statuses = answers.map(({ status }) => status);
     const [issuer, linked] = await world.linkOf(eve);
     expect(issuer).toBe(idp.issuer);
@@ -98,6 +105,13 @@ describe("a person who is here", () => {
     expect(links).toHaveLength(1);
   });
 });
+
+const waiting = async (): Promise<number> => {
+  const rows = await world.database.sql<{ n: number }[]>`
+    select count(*)::int as n from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'`;
+  return rows[0]?.n ?? 0;
+};
 
 describe("who is refused", () => {
   const refusedAs = async (reason: string): Promise<string> => {
