@@ -219,7 +219,7 @@ export type IdentityNeeds = {
 export function assembleIdentity(needs: IdentityNeeds) {
   const { database, record, clock, log, addresses, secrets } = needs;
   const publicUrl = () => addresses().publicUrl;
-  const revocations = createRevocations(database);
+  const revocations = createRevocations(database, () => feed.read());
   const shared = {
     ...needs,
     revocations,
@@ -232,10 +232,11 @@ export function assembleIdentity(needs: IdentityNeeds) {
   const touchSignIn: TouchSignIn = (db, hash) => signIns.touch(db, hash);
   const authenticator = createAuthenticator({ database, accessTokens, clock, publicUrl, touchSignIn });
   const { forget, forgetAll, examine } = authenticator;
+  const feed = new RevocationFeed({ database, forget, forgetAll, log });
   const login = new Login(shared);
   return {
     authenticator,
-    feed: new RevocationFeed({ database, forget, forgetAll, log }),
+    feed,
     accessTokens,
     attempts,
     signIns,

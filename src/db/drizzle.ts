@@ -2,7 +2,8 @@
  * drizzle over a guarded postgres.js client.
  *
  * drizzle wraps each error in one whose message repeats the statement and its parameters, secrets included. Here the
- * database's own error comes out, with its `code`.
+ * database's own error comes out, with its `code`; but text with NUL in it, which Postgres cannot even compare, is the
+ * caller's mistake.
  */
 import {
   createTableRelationsHelpers,
@@ -13,8 +14,10 @@ import {
 import { PgDialect } from "drizzle-orm/pg-core";
 import { PostgresJsDatabase, PostgresJsSession } from "drizzle-orm/postgres-js";
 import type postgres from "postgres";
+import { Failure } from "../platform/failure.ts";
 import type { Db, Schema, Sql } from "./database.ts";
 import * as schema from "./schema.ts";
+import { codeOf } from "./unavailable.ts";
 
 type Tables = ExtractTablesWithRelations<Schema>;
 
@@ -45,8 +48,15 @@ class Session extends PostgresJsSession<Sql, Schema, Tables> {
 }
 
 function rethrowPlain(error: unknown): never {
-  throw error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error;
+  const plain = error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error;
+  throw nulls.has(codeOf(plain) ?? "") ? holdsNul(plain) : plain;
 }
+
+/** As `character_not_in_repertoire`, and within JSON as `untranslatable_character`. */
+const nulls = new Set(["22021", "22P05"]);
+
+const holdsNul = (cause: unknown): Failure =>
+  new Failure("invalid", "invalid_request", "Text here never holds the character NUL.", { cause });
 
 /** drizzle asks for `unsafe` alone. Its statements are prepared by text, which saves one of two round trips. */
 function clientOf(sql: Sql, prepare: boolean): Sql {

@@ -121,13 +121,17 @@ export function failureResponse(failure: Failure, dialect: Dialect, requestId: s
   const { headers } = response;
   headers.set("cache-control", "no-store");
   headers.set("x-request-id", requestId);
-  if (failure.retryAfterSeconds !== undefined) headers.set("retry-after", String(failure.retryAfterSeconds));
-  else if (failure.status === 503) headers.set("retry-after", "1");
   // Without this the SDKs retry a budget's 429 for minutes; the money will not come back by itself.
   if (failure.kind === "budget") headers.set("x-should-retry", "false");
   if (dialect === "anthropic") headers.set("request-id", requestId);
-  for (const [name, value] of Object.entries(failure.headers ?? {})) headers.set(name, value);
+  for (const [name, value] of Object.entries(headersOf(failure))) headers.set(name, value);
   return response;
+}
+
+/** What a failure says beside its body, whoever writes that. */
+export function headersOf({ status, retryAfterSeconds, headers }: Failure): Record<string, string> {
+  const seconds = retryAfterSeconds ?? (status === 503 ? 1 : null);
+  return { ...(seconds === null ? {} : { "retry-after": String(seconds) }), ...headers };
 }
 
 function jsonResponse(failure: Failure, dialect: JsonDialect, requestId: string): Response {

@@ -23,10 +23,12 @@ export type ClosedPolicy = {
   readonly plane: Plane;
   /** Null lets any valid credential in. */
   readonly scope: Scope | null;
-  /** `person`: no machine. `signed_in`: a person's own browser or app, and no key that could outlive it. */
+  /** `person`: no machine. `signed_in`: a person's own browser or app, and no key or helper that could outlive it. */
   readonly who?: "person" | "signed_in";
   /** The least role in the project that the route's `:project` names; who has none there finds nothing. */
   readonly project?: ProjectRole;
+  /** Not for a credential that is bound to a project: what happens here lies outside of all. Goes without saying for `admin`. */
+  readonly unbound?: true;
 };
 /** `public` says in words why nobody needs a credential. */
 export type OpenPolicy = { readonly plane: "ops" | "oauth" | "control" | "console"; readonly public: string };
@@ -124,10 +126,11 @@ const signedIn = (principal: Principal | null): Principal => {
 };
 
 function judge(principal: Principal, policy: ClosedPolicy, params: Record<string, string>): void {
-  const { scope, who, project } = policy;
+  const { scope, who, project, unbound = scope === "admin" } = policy;
   if (scope !== null && !principal.scopes.has(scope)) throw missingScope(scope);
   if (who !== undefined && principal.kind !== "user") throw peopleOnly();
   if (who === "signed_in" && principal.signInId === null) throw signInNeeded();
+  if (unbound && principal.projectId !== null) throw boundToProject();
   if (project !== undefined) requireInProject(principal, params.project ?? "", { scope, role: project });
 }
 
@@ -197,8 +200,11 @@ const signInNeeded = (): Failure =>
   new Failure(
     "forbidden",
     "sign_in_needed",
-    "An API key may not do this: sign in, in a browser or with an app.",
+    "An API key or an exchanged token may not do this: sign in, in a browser or with an app.",
   );
+
+const boundToProject = (): Failure =>
+  new Failure("forbidden", "bound_to_project", "This credential acts in its project only.");
 
 const lowRole = (has: ProjectRole, needs: ProjectRole): Failure =>
   new Failure(

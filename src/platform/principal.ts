@@ -14,7 +14,7 @@ export type Principal = {
   readonly credentialId: string;
   /** Everything whose revocation ends this credential, the credential itself among it. */
   readonly endsWith: readonly string[];
-  /** The browser or app that a person signed in, or null. */
+  /** The browser or app that a person signed in, or null; a token that an app made for a helper is neither. */
   readonly signInId: string | null;
   readonly userId: string | null;
   /** Of the person who acts, or null. */
@@ -22,7 +22,7 @@ export type Principal = {
   readonly clientId: string | null;
   readonly clientKind: ClientKind | null;
   readonly keyId: string | null;
-  /** Effective scopes: already narrowed by owner, role and binding (scopes.ts). */
+  /** Effective scopes: already narrowed by owner and binding, and by the role in the project that it is bound to. */
   readonly scopes: ReadonlySet<Scope>;
   /** The project this credential is bound to, or null when it is bound to none. */
   readonly projectId: string | null;

@@ -13,7 +13,7 @@ import { Failure, notFound } from "../../platform/failure.ts";
 import type { Principal } from "../../platform/principal.ts";
 import type { Passwords } from "./passwords.ts";
 import type { Revocations, SignIns } from "./sign-ins.ts";
-import { findUser, findUserByEmail, type UserRow, updateUser } from "./store.ts";
+import { findUser, findUserByEmail, lockUser, type UserRow, updateUser } from "./store.ts";
 
 export type LoginNeeds = {
   database: Database;
@@ -45,6 +45,8 @@ export class Login {
     await attempts.check(account, ip);
     const user = await findUserByEmail(database.db, asked.email);
     const equal = await passwords.verify(asked.password, user?.passwordHash ?? null);
+    // Of many at once all pass the first look: whoever finds the limit reached by now learns nothing.
+    await attempts.check(account, ip);
     if (user === undefined || !equal || user.disabledAt !== null) {
       await attempts.failed(account, ip);
       await database.transaction((tx) => this.#recordFailure(tx, user, origin));
@@ -53,7 +55,7 @@ export class Login {
     return this.open(user, "password", origin, previous);
   }
 
-  /** For a person who has proved who they are. */
+  /** For a person who has proved who they are. Throws `invalid_credentials` when they changed meanwhile. */
   async open(
     user: UserRow,
     method: "password" | "setup" | "oidc",
@@ -69,12 +71,14 @@ export class Login {
   /** As `open`, as a part of another change. */
   async openWithin(
     tx: Db,
-    user: Pick<UserRow, "id">,
+    user: Pick<UserRow, "id" | "passwordHash">,
     method: "password" | "setup" | "oidc",
     origin: Origin,
     previous: Principal | null,
   ): Promise<string> {
     const { record, signIns } = this.#needs;
+    // A sign-in opened now would outlive what ended all others a moment ago.
+    if (!(await lockUnchanged(tx, user))) throw wrongCredentials();
     if (previous?.signInId) await signIns.end(tx, previous.signInId);
     const { id, cookie } = await signIns.openBrowser(tx, { userId: user.id, method, origin });
     const actor: Actor = { id: user.id, kind: "user", clientId: null, ...origin };
@@ -119,13 +123,16 @@ export class Login {
     const user = await findUser(database.db, principal.id);
     if (user === undefined || user.passwordHash === null) throw noPassword();
     const actor = actorOf(principal, call);
-    if (!(await passwords.verify(asked.current, user.passwordHash))) {
+    const equal = await passwords.verify(asked.current, user.passwordHash);
+    await attempts.check(account, ip);
+    if (!equal) {
       await attempts.failed(account, ip);
       await database.transaction((tx) => this.#recordFailure(tx, user, actor));
-      throw new Failure("forbidden", "invalid_credentials", "That is not your current password.");
+      throw notCurrent();
     }
     const passwordHash = await passwords.hash(asked.next);
     await database.transaction(async (tx) => {
+      if (!(await lockUnchanged(tx, user))) throw notCurrent();
       await updateUser(tx, user.id, { passwordHash });
       await signIns.endAll(tx, user.id, principal.signInId);
       await record(tx, { actor, action: "user.password_changed", subject: user.id });
@@ -144,10 +151,22 @@ export class Login {
   }
 }
 
+/** False when the person was disabled, or got another password, while theirs was being checked. */
+async function lockUnchanged(
+  tx: Db,
+  { id, passwordHash }: Pick<UserRow, "id" | "passwordHash">,
+): Promise<boolean> {
+  const user = await lockUser(tx, id);
+  return user !== undefined && user.disabledAt === null && user.passwordHash === passwordHash;
+}
+
 const wrongCredentials = (): Failure =>
   new Failure("unauthenticated", "invalid_credentials", "The e-mail address or the password is wrong.", {
     headers: { "www-authenticate": 'Bearer realm="specgate"' },
   });
+
+const notCurrent = (): Failure =>
+  new Failure("forbidden", "invalid_credentials", "That is not your current password.");
 
 const noPassword = (): Failure =>
   new Failure(

@@ -1,4 +1,6 @@
 /** The pages on which people sign in, until the console takes them over. */
+import { headersOf } from "../../platform/dialects.ts";
+import type { Failure } from "../../platform/failure.ts";
 import { type Html, html, page } from "../../platform/html.ts";
 import type { Principal } from "../../platform/principal.ts";
 import type { SignInView } from "./contract.ts";
@@ -6,13 +8,12 @@ import type { SignInView } from "./contract.ts";
 export type LoginPage = {
   next: string;
   email?: string;
-  wrong?: string;
-  status?: number;
+  wrong?: Failure;
   /** Null: nobody signs in through an identity provider here. */
   providerHost: string | null;
 };
 
-export function loginPage({ next, email = "", wrong, status = 200, providerHost }: LoginPage): Response {
+export function loginPage({ next, email = "", wrong, providerHost }: LoginPage): Response {
   const body = html`<h1>Sign in</h1>
 ${said(wrong)}
 <form method="post" action="/login">
@@ -28,15 +29,10 @@ ${
   html`<a class="button plain" href="/login/oidc?next=${encodeURIComponent(next)}">Continue with ${providerHost}</a>`
 }`;
   // A person on the way to an app's question may be sent on to the app itself, when it asked amiss.
-  return page({ title: "Sign in", body, status, formsMayLeave: next.startsWith("/oauth/") });
+  return page({ title: "Sign in", body, ...answerOf(wrong), formsMayLeave: next.startsWith("/oauth/") });
 }
 
-export function setupPage(asked: {
-  token: string;
-  email?: string;
-  wrong?: string;
-  status?: number;
-}): Response {
+export function setupPage(asked: { token: string; email?: string; wrong?: Failure }): Response {
   const body = html`<h1>Set up SpecGate</h1>
 <p>Nobody is here yet. Make yourself the first administrator.</p>
 ${said(asked.wrong)}
@@ -48,7 +44,7 @@ ${said(asked.wrong)}
 <input id="password" name="password" type="password" autocomplete="new-password" minlength="12" required>
 <button>Create the administrator</button>
 </form>`;
-  return page({ title: "Set up", body, status: asked.status ?? 200 });
+  return page({ title: "Set up", body, ...answerOf(asked.wrong) });
 }
 
 /** Where a person lands, with everything that acts for them. */
@@ -74,5 +70,8 @@ ${!signIn.current && html`<button class="plain">End it</button>`}
 </form>`;
 }
 
-const said = (wrong: string | undefined) =>
-  wrong !== undefined && html`<p class="bad" role="alert">${wrong}</p>`;
+const said = (wrong: Failure | undefined) =>
+  wrong !== undefined && html`<p class="bad" role="alert">${wrong.message}</p>`;
+
+const answerOf = (wrong: Failure | undefined) =>
+  wrong === undefined ? {} : { status: wrong.status, headers: headersOf(wrong) };

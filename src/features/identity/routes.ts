@@ -108,8 +108,7 @@ function loginRoutes(needs: IdentityRoutesNeeds) {
           const { cookie } = await login.withPassword(asked, originOf(call), principal);
           return withCookie(redirectTo(publicUrl() + next), publicUrl(), cookie);
         } catch (error) {
-          const { message, status } = refusal(error);
-          return loginPage({ next, email, wrong: message, status, providerHost });
+          return loginPage({ next, email, wrong: refusal(error), providerHost });
         }
       }),
       unparsed,
@@ -137,9 +136,9 @@ function setupRoutes({ guard, setup, publicUrl }: IdentityRoutesNeeds) {
           const cookie = await setup.use(token, person, originOf(call));
           return withCookie(redirectTo(`${publicUrl()}/`), publicUrl(), cookie);
         } catch (error) {
-          const { message, status, kind } = refusal(error);
-          if (kind !== "unprocessable") throw error;
-          return setupPage({ token, email, wrong: message, status });
+          const wrong = refusal(error);
+          if (wrong.kind !== "unprocessable") throw error;
+          return setupPage({ token, email, wrong });
         }
       }),
       unparsed,
@@ -266,9 +265,10 @@ function userRoutes({ guard, users, cursors }: IdentityRoutesNeeds) {
     )
     .delete(
       "/:user",
-      guard.closed(administers, async ({ call, principal, params }) => {
+      guard.closed(administers, async ({ request, call, principal, params }) => {
         const actor = actorOf(principal, call);
-        return versioned(await users.change(actor, params.user ?? "", { disabled: true }));
+        const seen = seenVersion(request);
+        return versioned(await users.change(actor, params.user ?? "", { disabled: true }, seen));
       }),
     );
 }

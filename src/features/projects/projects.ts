@@ -107,10 +107,10 @@ export class Projects {
     );
   }
 
-  /** Ends every credential that is bound to it. Again is no error and changes nothing. */
-  async archive(principal: Principal, actor: Actor, id: string): Promise<ProjectDetail> {
+  /** Ends every credential that is bound to it. Again is no error and changes nothing. Throws `stale_version`. */
+  async archive(principal: Principal, actor: Actor, id: string, seen: number | null): Promise<ProjectDetail> {
     const archivedAt = new Date(this.#needs.clock.now());
-    return this.#change(principal, actor, id, null, (row) =>
+    return this.#change(principal, actor, id, seen, (row) =>
       row.archivedAt === null ? { action: "project.archived", change: { archivedAt } } : null,
     );
   }
@@ -135,7 +135,7 @@ export class Projects {
       const person = await findPerson(tx, member.userId);
       if (person === undefined) throw notFound("There is no such person.");
       const before = await findMember(tx, member.projectId, member.userId);
-      if (before !== undefined) requireVersion(before, seen);
+      requireVersion(before ?? neverSeen, seen);
       if (before?.role === member.role) return memberView(before, person.email);
       if (before?.role === "owner") await requireAnotherOwner(tx, member.projectId);
       return memberView(await this.#setMember(tx, actor, member), person.email);
@@ -144,12 +144,17 @@ export class Projects {
     return view;
   }
 
-  /** Again is no error and changes nothing. Throws `last_owner`. */
-  async removeMember(actor: Actor, projectId: string, userId: string): Promise<void> {
+  /** Again is no error and changes nothing. Throws `last_owner`, `stale_version`, `closed`. */
+  async removeMember(
+    actor: Actor,
+    { projectId, userId }: { projectId: string; userId: string },
+    seen: number | null,
+  ): Promise<void> {
     await this.#needs.database.transaction(async (tx) => {
       requireOpen(await lockProject(tx, projectId));
       const before = await findMember(tx, projectId, userId);
       if (before === undefined) return;
+      requireVersion(before, seen);
       if (before.role === "owner") await requireAnotherOwner(tx, projectId);
       await deleteMember(tx, projectId, userId);
       await this.#followMember(tx, actor, "member.removed", { projectId, userId });
@@ -179,7 +184,8 @@ export class Projects {
       const decided = decide(project);
       if (decided === null) return project;
       const { action, change } = decided;
-      const changed = requireOpen(await updateProject(tx, id, change));
+      const changed = await updateProject(tx, id, change);
+      if (changed === undefined) throw closed();
       const details = change.name === undefined ? {} : { name: change.name };
       await record(tx, { actor, action, subject: id, projectId: id, details });
       if (change.archivedAt !== undefined) await revocations.record(tx, id);
@@ -212,6 +218,9 @@ export class Projects {
   }
 }
 
+/** Whoever says that they saw a version of what is not there saw something else. */
+const neverSeen = { version: 0 };
+
 async function requireAnotherOwner(tx: Db, projectId: string): Promise<void> {
   if ((await countOwners(tx, projectId)) > 1) return;
   throw new Failure(
@@ -228,8 +237,11 @@ function found(row: ProjectRow | undefined): ProjectRow {
 
 function requireOpen(row: ProjectRow | undefined): ProjectRow {
   if (row !== undefined && row.archivedAt === null) return row;
-  throw new Failure("conflict", "closed", "This project is archived; nothing in it changes any more.");
+  throw closed();
 }
+
+const closed = (): Failure =>
+  new Failure("conflict", "closed", "This project is archived; nothing in it changes any more.");
 
 /** Null: all of them. */
 function visibleIds(principal: Principal): string[] | null {

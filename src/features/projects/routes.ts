@@ -15,6 +15,7 @@ import type { Projects } from "./projects.ts";
 const unparsed = { parse: "none" } as const;
 const reads = { plane: "control", scope: "control:read" } as const satisfies ClosedPolicy;
 const writes = { plane: "control", scope: "control:write", who: "person" } as const satisfies ClosedPolicy;
+const makes = { ...writes, unbound: true } as const satisfies ClosedPolicy;
 const member = { ...reads, project: "viewer" } as const satisfies ClosedPolicy;
 const editor = { ...writes, project: "editor" } as const satisfies ClosedPolicy;
 const owner = { ...writes, project: "owner" } as const satisfies ClosedPolicy;
@@ -33,7 +34,7 @@ export function projectRoutes(needs: ProjectRoutesNeeds) {
     )
     .post(
       "",
-      guard.closed(writes, async ({ request, call, principal }) => {
+      guard.closed(makes, async ({ request, call, principal }) => {
         const asked = await readJson(request, newProjectForm);
         const made = await projects.create(actorOf(principal, call), asked, principal.userId);
         return Response.json(made, { status: 201, headers: { "cache-control": "no-store" } });
@@ -58,9 +59,11 @@ export function projectRoutes(needs: ProjectRoutesNeeds) {
     )
     .delete(
       "/:project",
-      guard.closed(owner, async ({ call, principal, params }) =>
-        versioned(await projects.archive(principal, actorOf(principal, call), params.project ?? "")),
-      ),
+      guard.closed(owner, async ({ request, call, principal, params }) => {
+        const actor = actorOf(principal, call);
+        const seen = seenVersion(request);
+        return versioned(await projects.archive(principal, actor, params.project ?? "", seen));
+      }),
     )
     .use(memberRoutes(needs));
 }
@@ -84,8 +87,9 @@ function memberRoutes({ guard, projects, cursors }: ProjectRoutesNeeds) {
     )
     .delete(
       "/:project/members/:user",
-      guard.closed(owner, async ({ call, principal, params }) => {
-        await projects.removeMember(actorOf(principal, call), params.project ?? "", params.user ?? "");
+      guard.closed(owner, async ({ request, call, principal, params }) => {
+        const member = { projectId: params.project ?? "", userId: params.user ?? "" };
+        await projects.removeMember(actorOf(principal, call), member, seenVersion(request));
         return new Response(null, { status: 204 });
       }),
     );

@@ -9,8 +9,10 @@ import type { Principal } from "../../platform/principal.ts";
 import { isAdmin, isAtLeast, parseScope, rightsIn } from "../../platform/scopes.ts";
 import type { ClientRow, KeyRow } from "./store.ts";
 
-/** What a list shows: everything, or what belongs to these. */
-export type Reach = { all: true } | { all: false; userId: string; projectIds: string[] };
+/** What a list shows: everything, or what belongs to these. `boundTo`: only the person's keys for this project. */
+export type Reach =
+  | { all: true }
+  | { all: false; userId: string; boundTo: string | null; projectIds: string[] };
 
 export function reachOf(principal: Principal): Reach {
   if (isAdmin(principal) && principal.projectId === null) return { all: true };
@@ -21,6 +23,7 @@ export function reachOf(principal: Principal): Reach {
   return {
     all: false,
     userId: principal.id,
+    boundTo: principal.projectId,
     projectIds: [...new Set(projectIds)].filter((id) => owns(principal, id)),
   };
 }

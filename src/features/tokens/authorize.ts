@@ -5,7 +5,7 @@
  * shown to the person instead. After that every mistake goes to the app, which is the one that can mend it.
  */
 import { Failure } from "../../platform/failure.ts";
-import { ceiling, narrow, type Scope } from "../../platform/scopes.ts";
+import { ceiling, narrow, parseScope, type Scope } from "../../platform/scopes.ts";
 import { type Addresses, decideAudiences } from "./audiences.ts";
 import { decideSubset, foreignResource } from "./grant.ts";
 import { isRegistered, withParameters } from "./redirects.ts";
@@ -28,7 +28,8 @@ export type AskedConsent = {
 
 export type Judged = { ok: true; asked: AskedConsent } | { ok: false; location: string };
 
-const stateCharsMax = 2_048;
+/** RFC 6749 appendix A.5. */
+const stateForm = /^[\x20-\x7e]{0,2048}$/;
 
 /** The client that a request names, before anything else of it is believed. Throws what a person is to see. */
 export function clientIdOf(params: URLSearchParams): string {
@@ -107,8 +108,8 @@ function whatIsWrong(params: URLSearchParams): [error: string, why: string] | nu
   if (params.has("request_uri")) return ["request_uri_not_supported", "Send the parameters themselves."];
   if ((params.get("response_mode") || "query") !== "query")
     return ["invalid_request", "response_mode must be query."];
-  if ((params.get("state") ?? "").length > stateCharsMax)
-    return ["invalid_request", `state may have ${stateCharsMax} characters.`];
+  if (!stateForm.test(params.get("state") ?? ""))
+    return ["invalid_request", "state may have 2,048 characters, printable ASCII all of them."];
   return whatIsWrongWithPkce(params);
 }
 
@@ -126,14 +127,21 @@ function whatIsWrongWithPkce(params: URLSearchParams): [error: string, why: stri
   return null;
 }
 
-/** What the person may tick: what was asked for, as far as the client is registered for it and the person holds it. */
+/**
+ * What the person may tick: what was asked for, as far as the client is registered for it and the person holds it. What
+ * is beyond is left out, as RFC 6749 section 3.3 allows: clients ask for all that a resource lists, whatever they were
+ * registered for, and read in the answer what they got, because the person may leave out more.
+ */
 function scopesOf(
   text: string | null,
   client: ClientRow,
   person: "admin" | "user",
 ): { scopes: Scope[]; named: Scope[] } | { error: string; why: string } {
   const registered = narrow(client.scopes, ceiling({ kind: "user", role: "admin" }));
-  const asked = decideSubset(registered, text, "this client holds");
+  const parsed = parseScope(text ?? "");
+  const within = parsed.ok ? narrow(parsed.scopes, registered).join(" ") : "";
+  // Where nothing is left, what was asked for says best why.
+  const asked = decideSubset(registered, within || text, "this client holds");
   if (!asked.ok) return { error: asked.code, why: asked.why };
   const scopes = narrow(asked.value, ceiling({ kind: "user", role: person }));
   if (scopes.length === 0)

@@ -142,11 +142,12 @@ export class Clients {
     return { ...shown(client.id, secret), kind, scope: scopes.join(" "), project_id: projectId };
   }
 
-  /** Stops the client, its tokens and its keys. Again is no error and changes nothing. */
-  async revoke(actor: Actor, clientId: string): Promise<ClientLine> {
+  /** Stops the client, its tokens and its keys. Again is no error and changes nothing. Throws `stale_version`. */
+  async revoke(actor: Actor, clientId: string, seen: number | null = null): Promise<ClientLine> {
     const client = await this.#get(clientId);
     if (client.id === desktopClientId) throw builtIn();
     await this.#needs.database.transaction(async (tx) => {
+      requireVersion((await lockClient(tx, client.id)) ?? client, seen);
       if (!(await revokeClient(tx, client.id))) return;
       await this.#needs.revocations.record(tx, client.id);
       await this.#needs.record(tx, {

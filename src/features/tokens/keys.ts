@@ -96,10 +96,8 @@ export class Keys {
     query: { limit: number; cursor?: string | undefined },
   ): Promise<Page<KeyLine>> {
     const [after = null] = query.cursor === undefined ? [] : cursors.open(listName, query.cursor);
-    const seen = reach.all
-      ? { projectIds: null, userId: null }
-      : { projectIds: reach.projectIds, userId: reach.userId };
-    const slice = { after, rowsMax: query.limit + 1, ...seen };
+    const seen = reach.all ? { projectIds: null, userId: null, boundTo: null } : reach;
+    const slice = { ...seen, after, rowsMax: query.limit + 1 };
     const rows = await listKeys(this.#needs.database.db, slice);
     const page = pageOf(rows, query.limit, (last) => cursors.seal(listName, [last.id]));
     return { ...page, data: page.data.map(lineOf) };
@@ -133,10 +131,11 @@ export class Keys {
     return (await listKeys(this.#needs.database.db)).map(lineOf);
   }
 
-  /** Again is no error and changes nothing. */
-  async revoke(actor: Actor, id: string): Promise<KeyLine> {
+  /** Again is no error and changes nothing. Throws `stale_version`. */
+  async revoke(actor: Actor, id: string, seen: number | null = null): Promise<KeyLine> {
     const key = await this.#get(id);
     await this.#needs.database.transaction(async (tx) => {
+      requireVersion((await lockKey(tx, id)) ?? key, seen);
       if (!(await revokeKey(tx, id))) return;
       await this.#needs.revocations.record(tx, id);
       await this.#needs.record(tx, { actor, action: "key.revoked", subject: id, projectId: key.projectId });

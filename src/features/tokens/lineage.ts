@@ -29,6 +29,9 @@ export function signInOf(jti: string): string | null {
   return at === -1 ? null : jti.slice(0, at);
 }
 
+/** Made by exchange, for a helper, and so not the app's own. */
+export const isExchanged = (jti: string): boolean => jti.includes(childMark);
+
 /** Every subject whose revocation ends the token: its sign-in, its ancestors, itself. */
 export function endsWith(jti: string): string[] {
   const parts = jti.split(childMark);

@@ -3,7 +3,7 @@
  */
 
 import type { Plane } from "../../platform/principal.ts";
-import { scopes } from "../../platform/scopes.ts";
+import { ceiling, scopes } from "../../platform/scopes.ts";
 import { type Addresses, knownOrigin, planePaths } from "./audiences.ts";
 
 const withSecret = ["client_secret_basic", "client_secret_post"];
@@ -16,6 +16,9 @@ export const grantTypes = [
   "urn:ietf:params:oauth:grant-type:device_code",
   "urn:ietf:params:oauth:grant-type:token-exchange",
 ] as const;
+
+/** What an app that made itself known may hold. */
+export const appScopes = ceiling({ kind: "client", clientKind: "desktop", projectId: null });
 
 /** Which ways for clients to make themselves known are open. */
 export type Doors = { readonly registration: boolean; readonly cimd: boolean };
@@ -51,7 +54,8 @@ export function resourceMetadata(asked: URL, path: string, addresses: Addresses)
   return {
     resource: (knownOrigin(asked, addresses) ?? addresses.publicUrl) + path,
     authorization_servers: [addresses.publicUrl],
-    scopes_supported: scopes,
+    // Clients ask for all that stands here (the MCP SDK does), so it is what a newly registered one gets.
+    scopes_supported: appScopes,
     bearer_methods_supported: ["header"],
     resource_name: "SpecGate",
   };

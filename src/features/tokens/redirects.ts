@@ -8,6 +8,7 @@ const charsMax = 2_048;
 
 /** Why `uri` may not be registered, or null when it may: https, or http on loopback; no fragment (RFC 6749 section 3.1.2). */
 export function whyNotRedirect(uri: string): string | null {
+  if (!/^[\x21-\x5b\x5d-\x7e]+$/.test(uri)) return "write it in visible ASCII, without backslashes";
   const url = parse(uri);
   const fits = url !== null && (url.protocol === "https:" || isLoopbackHttp(url));
   if (!fits || url.username !== "" || url.password !== "") {
@@ -24,22 +25,23 @@ export function isRegistered(asked: string, registered: readonly string[]): bool
   if (url === null || !isLoopbackHttp(url) || (url.href !== asked && url.origin !== asked)) return false;
   return registered.some((known) => {
     const other = parse(known);
-    return other !== null && isLoopbackHttp(other) && withoutPort(other) === withoutPort(url);
+    if (other === null || !isLoopbackHttp(other)) return false;
+    other.port = url.port;
+    return other.href === url.href;
   });
 }
 
-/** `uri` with these parameters added to its query. */
+/** `uri` with these parameters added to its query, which stays as it is spelled (RFC 6749 section 3.1.2). */
 export function withParameters(uri: string, parameters: Record<string, string | null>): string {
-  const url = new URL(uri);
+  const added = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
-    if (value !== null) url.searchParams.append(name, value);
+    if (value !== null) added.append(name, value);
   }
+  const url = new URL(uri);
+  url.search = url.search === "" ? `${added}` : `${url.search}&${added}`;
   return url.href;
 }
 
 const parse = (uri: string): URL | null => (uri.length > charsMax ? null : URL.parse(uri));
 
 const isLoopbackHttp = (url: URL): boolean => url.protocol === "http:" && isLoopbackHost(url.host);
-
-const withoutPort = (url: URL): string =>
-  `${url.protocol}//${url.username}@${url.hostname}${url.pathname}${url.search}${url.hash}`;

@@ -12,10 +12,11 @@ import type { Clock } from "../../platform/clock.ts";
 import { asFailure, Failure } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { createQuota } from "../../platform/quota.ts";
-import { ceiling, narrow, parseScope, type Scope } from "../../platform/scopes.ts";
+import { narrow, parseScope, type Scope } from "../../platform/scopes.ts";
 import { parseName } from "./clients.ts";
 import { documentForm, type RegisteredClient, type registrationForm } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
+import { appScopes } from "./metadata.ts";
 import { whyNotRedirect } from "./redirects.ts";
 import { type ClientRow, findClient, insertClient, upsertDocumentClient } from "./store.ts";
 
@@ -35,7 +36,6 @@ type Asked = z.infer<typeof registrationForm>;
 const perHour = 60;
 const documentCacheMsMax = 86_400_000;
 const documentsMax = 1_000;
-const appScopes = ceiling({ kind: "client", clientKind: "desktop", projectId: null });
 
 export class Registration {
   readonly #needs: RegistrationNeeds;

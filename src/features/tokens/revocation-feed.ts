@@ -62,9 +62,9 @@ export class RevocationFeed {
     await this.#reading;
   }
 
-  /** Reads the log to its end. Never throws: a database that is away is read when it is back. */
+  /** Reads the log to its end, once started. Never throws: a database that is away is read when it is back. */
   async read(): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closed || this.#timer === null) return;
     this.#again = true;
     this.#reading ??= this.#readAll();
     await this.#reading;

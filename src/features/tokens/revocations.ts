@@ -14,12 +14,15 @@ export type Revocations = {
   announce(): Promise<void>;
 };
 
-export function createRevocations(database: Database): Revocations {
+/** `hear`: reads the log in this process, if it does. */
+export function createRevocations(database: Database, hear: () => Promise<void>): Revocations {
   return {
     record: insertRevocation,
     async announce() {
       // The change is committed; should the word get lost, each instance reads the log within a second anyway.
       await notifyRevocations(database.db, revocationChannel).catch(() => undefined);
+      // Here it has acted before the answer goes out: whoever makes a project finds it, whoever ends a key sees it end.
+      await hear();
     },
   };
 }

@@ -189,13 +189,16 @@ function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
       "/:client",
       guard.closed(acts, async (opened) => {
         const { id } = await kept(opened);
-        return versioned(await clients.revoke(actorOf(opened.principal, opened.call), id));
+        const actor = actorOf(opened.principal, opened.call);
+        return versioned(await clients.revoke(actor, id, seenVersion(opened.request)));
       }),
     )
     .post(
       "/:client/rotation",
       guard.closed(acts, async (opened) => {
-        const { id } = await kept(opened);
+        const { id, scopes } = await kept(opened);
+        // The new secret is worth all that the client may do.
+        requireHeld(opened.principal, scopes.join(" "));
         return created(await clients.rotate(actorOf(opened.principal, opened.call), id));
       }),
       unparsed,
@@ -249,7 +252,8 @@ function keyRoutes({ guard, clients, keys, cursors }: TokenRoutesNeeds) {
       "/:key",
       guard.closed(acts, async (opened) => {
         const { id } = await kept(opened);
-        return versioned(await keys.revoke(actorOf(opened.principal, opened.call), id));
+        const actor = actorOf(opened.principal, opened.call);
+        return versioned(await keys.revoke(actor, id, seenVersion(opened.request)));
       }),
     );
 }

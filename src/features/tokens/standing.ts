@@ -18,7 +18,7 @@ import {
 } from "../../platform/scopes.ts";
 import type { Claims } from "./access-token.ts";
 import { clientOwner } from "./clients.ts";
-import { endsWith, signInOf } from "./lineage.ts";
+import { endsWith, isExchanged, signInOf } from "./lineage.ts";
 import type { ClientRow, CookieHolder, KeyHolder, ProjectRow, TokenHolder, UserRow } from "./store.ts";
 
 export type Standing =
@@ -43,7 +43,7 @@ export function standingOfToken(claims: Claims, holder: TokenHolder | undefined)
     credential: "access_token",
     credentialId: claims.jti,
     endsWith: [...owner.endsWith, ...endsWith(claims.jti)],
-    signInId: signInOf(claims.jti),
+    signInId: isExchanged(claims.jti) ? null : signInOf(claims.jti),
     keyId: null,
     scopes: new Set(narrow(claims.scope.split(" "), owner.allowed)),
     projectId: claims.project_id ?? null,
@@ -161,11 +161,12 @@ function personIdentity({ user, memberships }: Person, client: ClientRow | null)
 
 function stands(project: ProjectRow | null, principal: Principal): Standing {
   if (project !== null && project.archivedAt !== null) return fallen("project_archived");
-  if (principal.projectId !== null && rightsIn(principal, principal.projectId) === null) {
-    return fallen("not_a_member");
-  }
-  if (principal.projectId === null) return { ok: true, principal };
-  return { ok: true, principal: { ...principal, endsWith: [...principal.endsWith, principal.projectId] } };
+  const { projectId } = principal;
+  if (projectId === null) return { ok: true, principal };
+  const rights = rightsIn(principal, projectId);
+  if (rights === null) return fallen("not_a_member");
+  const bound = { scopes: rights.scopes, endsWith: [...principal.endsWith, projectId] };
+  return { ok: true, principal: { ...principal, ...bound } };
 }
 
 const fallen = (why: Extract<Standing, { ok: false }>["why"]): Standing => ({ ok: false, why });

@@ -110,19 +110,21 @@ export async function findKey(db: Db, id: string): Promise<KeyRow | undefined> {
   return rows[0];
 }
 
-/** As `listClients`; also those of this person, whatever their project. */
+/** As `listClients`; also those of this person, for whatever project unless `boundTo` names one. */
 export async function listKeys(
   db: Db,
-  slice: Slice & { userId: string | null } = {
+  slice: Slice & { userId: string | null; boundTo: string | null } = {
     after: null,
     rowsMax: 1_000_000,
     projectIds: null,
     userId: null,
+    boundTo: null,
   },
 ): Promise<KeyRow[]> {
-  const { after, rowsMax, projectIds, userId } = slice;
+  const { after, rowsMax, projectIds, userId, boundTo } = slice;
   const ofClients = and(isNotNull(apiKeys.clientId), inArray(apiKeys.projectId, projectIds ?? []));
-  const visible = or(userId === null ? undefined : eq(apiKeys.userId, userId), ofClients);
+  const own = userId === null ? undefined : eq(apiKeys.userId, userId);
+  const visible = or(boundTo === null ? own : and(own, eq(apiKeys.projectId, boundTo)), ofClients);
   return db
     .select()
     .from(apiKeys)
