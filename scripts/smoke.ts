@@ -22,6 +22,7 @@ import { type Check, type Counts, expect, startChecks } from "./smoke/checks.ts"
 import { crash } from "./smoke/crash.ts";
 import { crowd } from "./smoke/crowd.ts";
 import { firstStart, layHostileDirectory, priceList, provided, words } from "./smoke/first-run.ts";
+import { identity } from "./smoke/identity.ts";
 import { outage } from "./smoke/outage.ts";
 import { brokenConfig, drains, secondOne, strangers } from "./smoke/refusals.ts";
 
@@ -70,6 +71,7 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
     if (parts.outageSeconds !== null)
       await outage(check, gateway, client, join(dir, "specgate-data"), parts.outageSeconds);
     await drains(check, await Caller.open(gateway, client));
+    await identity(check, join(dir, "people"), provider);
   } finally {
     await gateway?.stop("SIGKILL");
     provider.close();

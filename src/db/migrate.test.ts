@@ -57,6 +57,13 @@ test("a schema newer than the binary is refused, and so is another history", asy
   expect(migrate(owner, { gatewayRole: "specgate", migrations: changed })).rejects.toThrow("differs");
 });
 
+test("a role that owns nothing starts on a schema that is up to date, and is told when it is not", async () => {
+  const { owner, gateway } = await emptyDatabase();
+  expect(migrate(gateway, { gatewayRole: "specgate" })).rejects.toThrow("permission denied");
+  await migrate(owner, { gatewayRole: "specgate" });
+  expect(await migrate(gateway, { gatewayRole: "specgate" })).toEqual([]);
+});
+
 test("the gateway's role writes rows and cannot touch the schema", async () => {
   const { owner, gateway } = await emptyDatabase();
   await migrate(owner, { gatewayRole: "specgate" });

@@ -26,6 +26,9 @@ export async function migrate(sql: Sql, options: MigrateOptions): Promise<string
   const known = options.migrations ?? carried;
   try {
     await refuseOldServer(sql);
+    // A role that owns nothing may still start a gateway on a schema that is up to date.
+    const isUpToDate = (await pendingMigrations(sql, known)).length === 0;
+    if (isUpToDate && (await hasRights(sql, options.gatewayRole))) return [];
     return (await sql.begin(async (transaction) => {
       const tx = transaction as unknown as Sql;
       await tx.unsafe(`
@@ -82,11 +85,17 @@ async function take(tx: Sql, step: Migration): Promise<void> {
 
 /** Given again when DATABASE_URL names another role than last time. */
 async function grantRights(tx: Sql, role: string | null, changed: boolean): Promise<void> {
-  if (role === null) return;
-  const [rights] = await tx<{ own: boolean; given: boolean }[]>`
-    select current_user = ${role} as own, has_table_privilege(${role}, 'users', 'INSERT') as given`;
-  if (rights?.own || (rights?.given && !changed)) return;
-  await tx`select grant_gateway(${role})`;
+  if (role === null || (!changed && (await hasRights(tx, role)))) return;
+  const [own] = await tx<{ own: boolean }[]>`select current_user = ${role} as own`;
+  if (!own?.own) await tx`select grant_gateway(${role})`;
+}
+
+/** Null: whoever migrates, who has them all. */
+async function hasRights(sql: Sql, role: string | null): Promise<boolean> {
+  if (role === null) return true;
+  const [rights] = await sql<{ given: boolean }[]>`
+    select has_table_privilege(${role}, 'users', 'INSERT') as given`;
+  return rights?.given === true;
 }
 
 const checksumOf = (step: Migration): string => new Bun.CryptoHasher("sha256").update(step.sql).digest("hex");
