@@ -1,11 +1,12 @@
 /**
- * The benchmarks: `bun run bench [llm] [--seconds N] [--json]`. Each figure stands beside its bar; exit 1 when one
+ * The benchmarks: `bun run bench [llm|login] [--seconds N] [--json]`. Each figure stands beside its bar; exit 1 when one
  * is not met. Yardsticks run in the same minutes on the same machine.
  */
 import { isMet, table } from "./bench/figures.ts";
 import { llm } from "./bench/llm.ts";
+import { login } from "./bench/login.ts";
 
-const suites = { llm };
+const suites = { llm, login };
 
 const args = process.argv.slice(2);
 const option = args.indexOf("--seconds");

@@ -17,6 +17,7 @@ const quick: [string, string[]][] = [
   ["dead code", tool("knip")],
 ];
 const slow: [string, string[]][] = [
+  ["packages", script("packages.ts")],
   ["tests", [process.execPath, "test", "--timeout=20000"]],
   ["build", script("build.ts")],
   ["smoke", script("smoke.ts", "--crash", "--outage")],

@@ -34,7 +34,7 @@ export function page({ title, body, status = 200, headers = {}, formsMayLeave = 
 </head>
 <body>
 <main>
-<p class="mark">SpecGate</p>
+<p class="mark">${mark}SpecGate</p>
 ${body}
 </main>
 </body>
@@ -54,6 +54,9 @@ ${body}
   });
 }
 
+/** A gate; its colours come from the style sheet, as a picture would have to come from somewhere. */
+const mark = html`<svg viewBox="0 0 28 28" aria-hidden="true"><rect width="28" height="28" rx="7"/><path d="M8 20.5v-7a6 6 0 0 1 12 0v7M14 20.5v-7M8 15.5h12"/></svg>`;
+
 const escapes: Record<string, string> = {
   "&": "&amp;",
   "<": "&lt;",
@@ -69,41 +72,65 @@ function textOf(part: Part | undefined): string {
 }
 
 const style = `
-:root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --line: #dfe3e8; --text: #16191d; --quiet: #59636e;
-  --accent: #1d5bd6; --on-accent: #fff; --bad: #b3261e }
-@media (prefers-color-scheme: dark) { :root { --ground: #0f1216; --card: #171b21; --line: #2c333c; --text: #e8ebef;
-  --quiet: #9aa5b1; --accent: #7aa7ff; --on-accent: #0b1220; --bad: #ff8f85 } }
+:root { color-scheme: light dark; --ground: #f8fafc; --card: #fff; --line: #dfe3e8; --edge: #878f9c; --text: #14181f;
+  --quiet: #566070; --accent: #4163e4; --pressed: #3552c6; --on-accent: #fff; --bad: #b3261e; --bad-ground: #fdf1f0;
+  --bad-line: #f3cfcb; --shade: 0 1px 2px rgb(15 23 42 / .04), 0 12px 32px -12px rgb(15 23 42 / .12) }
+@media (prefers-color-scheme: dark) { :root { --ground: #0b0e14; --card: #14171e; --line: #272b34; --edge: #666e7c;
+  --text: #e9ecf1; --quiet: #9aa4b2; --accent: #7699fb; --pressed: #8fabfc; --on-accent: #0b0e14; --bad: #ff9a90;
+  --bad-ground: #2a1718; --bad-line: #55292a; --shade: none } }
 * { box-sizing: border-box }
-body { margin: 0; background: var(--ground); color: var(--text); font: 16px/1.5 system-ui, sans-serif;
-  min-height: 100vh; display: grid; place-items: center; padding: 1rem }
-main { width: 100%; max-width: 27rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px;
-  padding: 1.75rem; overflow-wrap: anywhere }
-.mark { margin: 0 0 1.25rem; font-weight: 650; letter-spacing: -.01em }
-.mark::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .5em; border-radius: 3px;
-  background: var(--accent) }
-h1 { font-size: 1.35rem; line-height: 1.25; letter-spacing: -.015em; margin: 0 0 .75rem }
-h2 { font-size: 1rem; margin: 1.5rem 0 .5rem }
-p { margin: 0 0 1rem }
-label, legend { display: block; font-weight: 550; margin-bottom: .3rem; padding: 0 }
-fieldset { border: 0; margin: 0 0 1rem; padding: 0; min-width: 0 }
-input:not([type=checkbox]) { width: 100%; padding: .6rem .7rem; margin-bottom: 1rem; font: inherit; color: inherit;
-  background: var(--ground); border: 1px solid var(--line); border-radius: 8px }
-.scope { display: grid; grid-template-columns: auto 1fr; gap: 0 .6rem; font-weight: 400; margin: 0; padding: .45rem 0;
+body { margin: 0; background: var(--ground); color: var(--text); font: 1rem/1.55 system-ui, sans-serif;
+  min-height: 100vh; display: grid; place-items: center; padding: 2.5rem 1rem }
+main { width: 100%; max-width: 28rem; background: var(--card); border: 1px solid var(--line); border-radius: 16px;
+  box-shadow: var(--shade); padding: 2.25rem; overflow-wrap: anywhere }
+main > :last-child, form > :last-child { margin-bottom: 0 }
+.mark { display: flex; align-items: center; gap: .65rem; margin: 0 0 1.75rem; font-weight: 600; letter-spacing: -.01em }
+.mark svg { width: 1.75rem; height: 1.75rem; fill: var(--accent) }
+.mark path { fill: none; stroke: var(--on-accent); stroke-width: 2; stroke-linecap: round }
+h1 { font-size: 1.5rem; line-height: 1.25; font-weight: 650; letter-spacing: -.02em; margin: 0 0 1rem; text-wrap: balance }
+h2, legend { font-size: 1rem; line-height: 1.5; font-weight: 600; margin: 0 0 .5rem; padding: 0 }
+p { margin: 0 0 1.25rem }
+label { display: block; font-size: .9375rem; font-weight: 550; margin-bottom: .35rem }
+input:not([type=checkbox]) { width: 100%; padding: .65rem .8rem; margin-bottom: 1.25rem; font: inherit; color: inherit;
+  background: var(--card); border: 1px solid var(--edge); border-radius: 9px }
+input::placeholder { color: var(--quiet); opacity: 1 }
+button, .button { display: block; width: 100%; padding: .7rem 1rem; font: inherit; font-weight: 600; text-align: center;
+  text-decoration: none; border: 1px solid transparent; border-radius: 9px; cursor: pointer; background: var(--accent);
+  color: var(--on-accent) }
+button:hover, .button:hover { background: var(--pressed) }
+.plain { background: var(--card); color: inherit; border-color: var(--line) }
+.plain:hover { background: var(--ground); border-color: var(--edge) }
+.two { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; margin-top: 1.5rem }
+.or { display: flex; align-items: center; gap: .9rem; margin: 1.25rem 0; color: var(--quiet); font-size: .875rem }
+.or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line) }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
+input:not([type=checkbox]):focus-visible { outline-offset: -1px; border-color: var(--accent) }
+a { color: var(--accent); text-underline-offset: .2em }
+fieldset { border: 0; margin: 0; padding: 0; min-width: 0 }
+.scope { display: grid; grid-template-columns: auto 1fr; gap: 0 .75rem; font-size: 1rem; font-weight: 400; margin: 0;
+  padding: .6rem 0; border-top: 1px solid var(--line); cursor: pointer }
+.scope input { margin: .25rem 0 0; accent-color: var(--accent); width: 1.1rem; height: 1.1rem }
+.scope small { grid-column: 2; color: var(--quiet); font-size: .8125rem }
+dl { display: grid; grid-template-columns: auto 1fr; gap: .4rem 1.1rem; margin: 0 0 1.5rem; padding: .9rem 1.1rem;
+  background: var(--ground); border: 1px solid var(--line); border-radius: 11px; font-size: .9375rem }
+dt { color: var(--quiet) }
+dd { margin: 0; min-width: 0 }
+.code { font-family: ui-monospace, monospace; letter-spacing: .1em; text-transform: uppercase }
+input.code { font-size: 1.25rem }
+dd.code { font-weight: 600 }
+.list { list-style: none; margin: 0 0 1.75rem; padding: 0; border-bottom: 1px solid var(--line) }
+.list li { display: grid; grid-template-columns: 1fr auto; align-items: center; gap: .25rem 1rem; padding: .85rem 0;
   border-top: 1px solid var(--line) }
-.scope input { margin: .3rem 0 0; accent-color: var(--accent); width: 1rem; height: 1rem }
-.scope small { grid-column: 2; color: var(--quiet) }
-button, .button { display: block; width: 100%; padding: .65rem 1rem; margin: 0 0 .6rem; font: inherit; font-weight: 600;
-  text-align: center; text-decoration: none; border: 1px solid var(--accent); border-radius: 8px; cursor: pointer;
-  background: var(--accent); color: var(--on-accent) }
-button.plain, .button.plain { background: none; color: inherit; border-color: var(--line) }
-:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-a { color: var(--accent) }
-dl { display: grid; grid-template-columns: auto 1fr; gap: .25rem .9rem; margin: 0 0 1rem }
-dt { color: var(--quiet) } dd { margin: 0 }
-code, .code { font-family: ui-monospace, monospace }
-.code { font-size: 1.3rem; letter-spacing: .12em; text-transform: uppercase }
-.quiet { color: var(--quiet); font-size: .875rem; margin-bottom: 0 }
-.bad { color: var(--bad); font-weight: 550 }
+.list button { width: auto; padding: .35rem .8rem; font-size: .875rem }
+.list small { display: block; color: var(--quiet); font-size: .8125rem }
+.badge { margin-left: .5rem; padding: .1rem .5rem; font-size: .75rem; font-weight: 550; border: 1px solid var(--line);
+  border-radius: 99px; color: var(--quiet); white-space: nowrap }
+.quiet { color: var(--quiet); font-size: .875rem }
+.bad { padding: .75rem 1rem; color: var(--bad); background: var(--bad-ground); border: 1px solid var(--bad-line);
+  border-radius: 11px; font-size: .9375rem }
+@media (max-width: 30rem) { body { padding: 1rem; place-items: start center }
+  main { padding: 1.5rem 1.25rem }
+  dl { grid-template-columns: 1fr; gap: 0 } dd + dt { margin-top: .5rem } }
 `;
 
 const styleHash = new Bun.CryptoHasher("sha256").update(style).digest("base64");

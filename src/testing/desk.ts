@@ -4,6 +4,7 @@
  */
 import { eq } from "drizzle-orm";
 import { Elysia } from "elysia";
+import { mount } from "../app.ts";
 import type { Actor } from "../db/audit-entry.ts";
 import type { Database } from "../db/database.ts";
 import { audit } from "../db/schema.ts";
@@ -134,10 +135,7 @@ function senderOf(identity: Identity, addresses: () => { publicUrl: string; alia
     projectNames,
     doors: doorsOpen,
   };
-  const app = new Elysia({ handler: { standardHostname: false } })
-    .use(identityRoutes({ ...identity, guard, authenticateCookie, oidc: null, cursors, publicUrl }))
-    .use(tokenRoutes(tokens))
-    .use(projectRoutes({ guard, projects: identity.projects, cursors }))
+  const doorRoutes = new Elysia()
     .get(
       doors.control,
       guard.closed({ plane: "control", scope: null }, () => ({})),
@@ -150,6 +148,12 @@ function senderOf(identity: Identity, addresses: () => { publicUrl: string; alia
       doors.mcp,
       guard.closed({ plane: "mcp", scope: null }, () => ({})),
     );
+  const { answer } = mount([
+    identityRoutes({ ...identity, guard, authenticateCookie, oidc: null, cursors, publicUrl }),
+    tokenRoutes(tokens),
+    projectRoutes({ guard, projects: identity.projects, cursors }),
+    doorRoutes,
+  ]);
   const edge = createEdge(
     {
       allowedHosts: () => ["alias.example", new URL(publicUrl()).host],
@@ -160,11 +164,12 @@ function senderOf(identity: Identity, addresses: () => { publicUrl: string; alia
       bodyBytesMax: () => 1_048_576,
       log: silentLog,
     },
-    (request) => app.handle(request),
+    answer,
   );
   const connection = { requestIP: () => ({ address: peer }), timeout() {} };
   return (path: string, init: RequestInit = {}, origin = publicUrl()): Promise<Response> => {
-    const request = new Request(origin + path, init);
+    // Whoever ends TLS in front of the gateway speaks plain http to it.
+    const request = new Request(origin.replace(/^https:/, "http:") + path, init);
     request.headers.set("host", new URL(origin).host);
     return edge(request, connection);
   };

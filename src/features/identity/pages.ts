@@ -19,14 +19,15 @@ ${said(wrong)}
 <form method="post" action="/login">
 <input type="hidden" name="next" value="${next}">
 <label for="email">E-mail</label>
-<input id="email" name="email" type="email" autocomplete="username" required autofocus value="${email}">
+<input id="email" name="email" type="email" autocomplete="username" required${wrong === undefined && html` autofocus`} value="${email}">
 <label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required>
+<input id="password" name="password" type="password" autocomplete="current-password" required${wrong !== undefined && html` autofocus`}>
 <button>Sign in</button>
 </form>
 ${
   providerHost !== null &&
-  html`<a class="button plain" href="/login/oidc?next=${encodeURIComponent(next)}">Continue with ${providerHost}</a>`
+  html`<p class="or">or</p>
+<a class="button plain" href="/login/oidc?next=${encodeURIComponent(next)}">Continue with ${providerHost}</a>`
 }`;
   // A person on the way to an app's question may be sent on to the app itself, when it asked amiss.
   return page({ title: "Sign in", body, ...answerOf(wrong), formsMayLeave: next.startsWith("/oauth/") });
@@ -55,19 +56,23 @@ export function homePage(principal: Principal, signIns: SignInView[]): Response 
 <dt>Role</dt><dd>${principal.role}</dd>
 </dl>
 <h2>What acts for you</h2>
-${signIns.map(signInItem)}
+<ul class="list">${signIns.map(signInItem)}</ul>
 <form method="post" action="/logout"><button class="plain">Sign out</button></form>`;
   return page({ title: "Signed in", body });
 }
 
 function signInItem(signIn: SignInView): Html {
   const what = signIn.client_name ?? "A browser";
-  return html`<form method="post" action="/sign-ins">
-<input type="hidden" name="id" value="${signIn.id}">
-<p><strong>${what}</strong>${signIn.current && " (this one)"}<br>
-<span class="quiet">${signIn.scope ?? signIn.user_agent}, from ${signIn.ip}, last used ${signIn.used_at.slice(0, 16)}Z</span></p>
-${!signIn.current && html`<button class="plain">End it</button>`}
-</form>`;
+  const usedAt = signIn.used_at.slice(0, 16).replace("T", " ");
+  return html`<li>
+<div><strong>${what}</strong>${signIn.current && html` <span class="badge">this one</span>`}
+<small>${signIn.scope ?? signIn.user_agent ?? "It did not say which"}</small>
+<small>Last used <time datetime="${signIn.used_at}">${usedAt} UTC</time>${signIn.ip !== null && `, from ${signIn.ip}`}</small></div>
+${
+  !signIn.current &&
+  html`<form method="post" action="/sign-ins"><input type="hidden" name="id" value="${signIn.id}"><button class="plain" aria-label="End it: ${what}">End it</button></form>`
+}
+</li>`;
 }
 
 const said = (wrong: Failure | undefined) =>

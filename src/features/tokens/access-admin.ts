@@ -62,10 +62,10 @@ export function requireKeyKeeper(
   throw notFound();
 }
 
-/** Nobody hands out what this very credential does not hold. Throws `invalid_scope`. */
-export function requireHeld(principal: Principal, scope: string): void {
+/** Nobody hands out what this very credential does not hold, there where it is to be used. Throws `invalid_scope`. */
+export function requireHeld(held: Pick<Principal, "scopes">, scope: string): void {
   const parsed = parseScope(scope);
-  const beyond = parsed.ok ? parsed.scopes.filter((one) => !principal.scopes.has(one)) : [];
+  const beyond = parsed.ok ? parsed.scopes.filter((one) => !held.scopes.has(one)) : [];
   if (beyond.length === 0) return;
   throw new Failure(
     "unprocessable",

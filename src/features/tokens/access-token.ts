@@ -12,6 +12,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { isId } from "../../platform/ids.ts";
 import type { Role } from "../../platform/scopes.ts";
 import { allAudiences } from "./audiences.ts";
+import { isTokenId, signInOf } from "./lineage.ts";
 import type { SigningSecret } from "./secrets.ts";
 
 export const lifeSeconds = { shortest: 60, usual: 900, longest: 3_600 } as const;
@@ -27,9 +28,15 @@ const claimsForm = z.object({
   client_id: visible,
   scope: z.string(),
   role: z.enum(["admin", "user", "runner"]),
-  project_id: z.string().optional(),
-  session_id: z.string().optional(),
-  jti: visible,
+  project_id: z
+    .string()
+    .refine((id) => isId("prj", id))
+    .optional(),
+  session_id: z
+    .string()
+    .refine((id) => isId("ses", id))
+    .optional(),
+  jti: z.string().refine(isTokenId),
   iat: z.int().positive(),
   nbf: z.int().positive(),
   exp: z.int().positive(),
@@ -122,15 +129,18 @@ async function verifyToken(signer: Signer, token: string, issuer: string, clock:
   });
   const claims = claimsForm.safeParse(payload);
   if (!claims.success) return null;
-  const { exp, nbf, sub, client_id } = claims.data;
+  const { exp, nbf } = claims.data;
   // The skew is for clocks that run ahead; an end is an end.
   const lives = exp * 1000 > now && exp > nbf && exp - nbf <= lifeSeconds.longest;
-  return lives && isHolder(sub, client_id, claims.data.role) ? claims.data : null;
+  return lives && isHeldRightly(claims.data) ? claims.data : null;
 }
 
-/** A client acts for itself, as a runner; or a person does, with the role of one. */
-const isHolder = (sub: string, clientId: string, role: Role): boolean =>
-  role === "runner" ? sub === clientId : isId("usr", sub);
+/** A client acts for itself, as a runner; or a person does, with the role of one, from a sign-in to an app. */
+function isHeldRightly({ sub, client_id, role, jti, project_id, session_id }: Claims): boolean {
+  if (session_id !== undefined && project_id === undefined) return false;
+  const isClients = signInOf(jti) === null;
+  return role === "runner" ? isClients && sub === client_id : !isClients && isId("usr", sub);
+}
 
 /** One spelling for one token: base64url without padding and without stray bits in its last character. */
 function isCanonical(segment: string): boolean {

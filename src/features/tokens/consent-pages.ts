@@ -40,8 +40,7 @@ ${madeBy(client)}
 <form method="post" action="/oauth/consent">
 <input type="hidden" name="ticket" value="${ticket}">
 ${choices(asked.scopes, asked.named)}
-<button name="decision" value="allow">Allow</button>
-<button name="decision" value="deny" class="plain">Deny</button>
+${decision}
 </form>`;
   return page({ title: `Let ${client.name} act for you?`, body, formsMayLeave: true });
 }
@@ -73,8 +72,7 @@ ${madeBy(client)}
 <form method="post" action="/device">
 <input type="hidden" name="ticket" value="${ticket}">
 ${choices(scopes, [])}
-<button name="decision" value="allow">Allow</button>
-<button name="decision" value="deny" class="plain">Deny</button>
+${decision}
 </form>`;
   return page({ title: `Let ${client.name} act for you?`, body });
 }
@@ -85,6 +83,11 @@ export function decidedPage(allowed: boolean): Response {
 <p>${allowed ? "Go back to the app or the terminal: it goes on by itself." : "The app was told no."} You can close this page.</p>`;
   return page({ title, body });
 }
+
+const decision = html`<div class="two">
+<button name="decision" value="allow">Allow</button>
+<button name="decision" value="deny" class="plain">Deny</button>
+</div>`;
 
 const madeBy = ({ origin }: ClientRow): Html | false =>
   (origin === "registration" || origin === "document") &&

@@ -116,8 +116,12 @@ export type RegisteredClient = {
   scope: string;
 };
 
-/** A client's own metadata document (draft-ietf-oauth-client-id-metadata-document). */
-export const documentForm = registrationForm.extend({ client_id: short });
+/** A client's own metadata document (draft-ietf-oauth-client-id-metadata-document): everybody reads it, so no secret. */
+export const documentForm = registrationForm.extend({
+  client_id: short,
+  client_secret: z.never().optional(),
+  token_endpoint_auth_method: short.regex(/^(?!client_secret)/).optional(),
+});
 
 const scopeText = z.string().max(1_024);
 const projectId = z.string().max(64).nullable();

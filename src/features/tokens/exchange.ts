@@ -16,6 +16,7 @@ import type { IssuedToken } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import { type Asked, decideNarrower } from "./grant.ts";
 import { childTokenId } from "./lineage.ts";
+import { findProject } from "./store.ts";
 
 export const accessTokenType = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -52,6 +53,7 @@ export class Exchanges {
     const decision = decideNarrower(granted, asked, addresses());
     if (!decision.ok) throw oauthRefusal(decision.code, decision.why);
     const binding = bindingOf(principal, asked);
+    await this.#requireOpen(binding);
     const jti = childTokenId(claims.jti);
     if (jti === null) throw oauthRefusal("invalid_request", "This token was exchanged too often already.");
     const issuedAt = Math.floor(clock.now() / 1000);
@@ -76,6 +78,13 @@ export class Exchanges {
       expires_in: ttlSeconds,
       scope: scopes.join(" "),
     };
+  }
+
+  /** An administrator has rights in every project, and so in one that is archived or was never there. */
+  async #requireOpen({ projectId }: Binding): Promise<void> {
+    if (projectId === null) return;
+    const project = await findProject(this.#needs.database.db, projectId);
+    if (project === undefined || project.archivedAt !== null) throw foreignProject();
   }
 
   async #record(
@@ -109,8 +118,8 @@ type Binding = { projectId: string | null; sessionId: string | null };
 /** A binding may be added, never changed. */
 function bindingOf(principal: Principal, { projectId, sessionId }: Asked): Binding {
   const project = projectId ?? principal.projectId;
-  if (project !== null && rightsIn(principal, project) === null) {
-    throw oauthRefusal("invalid_request", "project_id is no project that this token may act in.");
+  if (project !== null && (!isId("prj", project) || rightsIn(principal, project) === null)) {
+    throw foreignProject();
   }
   if (principal.kind === "client" && project !== principal.projectId) {
     throw oauthRefusal("invalid_request", "project_id is not the client's project.");
@@ -130,5 +139,7 @@ function bindingOf(principal: Principal, { projectId, sessionId }: Asked): Bindi
 /** RFC 8693 section 2.2.2. */
 const invalidSubject = () =>
   oauthRefusal("invalid_request", "subject_token is no access token of this gateway that is valid now.");
+const foreignProject = () =>
+  oauthRefusal("invalid_request", "project_id is no project that this token may act in.");
 const foreignSubject = () =>
   oauthRefusal("invalid_request", "subject_token was issued to another client than the one that asks.");

@@ -3,6 +3,7 @@ import { createHmac, generateKeyPairSync, sign } from "node:crypto";
 import { Secret } from "../../platform/secret.ts";
 import { testDatabase } from "../../testing/cluster.ts";
 import { type Desk, deskSecret, deskUrl, localActor, openDesk } from "../../testing/desk.ts";
+import { appOf, claimsOf, newPerson } from "../../testing/oauth.ts";
 import type { CreatedClient } from "./contract.ts";
 import { signingSecrets } from "./secrets.ts";
 
@@ -202,6 +203,124 @@ describe("forged access tokens", () => {
     ["nothing after the scheme", () => "Bearer "],
   ])("a header with %s: 401", async (_name, make) => {
     expect((await knock(make())).status).toBe(401);
+  });
+});
+
+/** A person's token, as an app has it after a sign-in. */
+const people: Json = { role: "user" };
+const forgePerson = (claims: Json = {}): string => forge({}, { ...people, ...claims });
+/** What else there is around the person. */
+const known: Record<string, string> = {};
+const newProject = async (name: string) => (await desk.projects.create(localActor, { name })).id;
+const someone = "usr_00000000000000000000000000000000";
+const prefixed = (tail: string): Json => ({ jti: `${known.signIn}${tail}` });
+
+const peoplesForgeries: [string, () => string][] = [
+  ["role admin for one who is a client", () => forge({}, { role: "admin" })],
+  ["role user for one who is a client", () => forge({}, { role: "user" })],
+  ["a client's sub with a sign-in", () => forgePerson({ sub: client.client_id })],
+  ["a client for itself, with a sign-in", () => forge({}, { jti: people.jti })],
+  ["a person with the role runner", () => forgePerson({ role: "runner" })],
+  ["a person as its own client", () => forgePerson({ role: "runner", client_id: people.sub })],
+  ["a person as its own app", () => forgePerson({ client_id: people.sub })],
+  ["a person through a runner", () => forgePerson({ client_id: client.client_id })],
+  [
+    "a person through a client that does not exist",
+    () => forgePerson({ client_id: `cli_${"0".repeat(32)}` }),
+  ],
+  ["a person through no client", () => forgePerson({ client_id: "" })],
+  ["a person through an app that was revoked", () => forgePerson({ client_id: known.revokedApp })],
+  ["a person who does not exist", () => forgePerson({ sub: someone })],
+  ["a person who was disabled", () => forgePerson({ sub: known.disabled })],
+  ["an e-mail address as sub", () => forgePerson({ sub: known.email })],
+  ["a sub in capitals", () => forgePerson({ sub: String(people.sub).toUpperCase() })],
+  ["two subs", () => forgePerson({ sub: [people.sub] })],
+  ["a role that is none", () => forgePerson({ role: "owner" })],
+  ["a role in capitals", () => forgePerson({ role: "ADMIN" })],
+  ["two roles", () => forgePerson({ role: ["user", "admin"] })],
+  ["no role", () => forgePerson({ role: undefined })],
+  ["an app's token without a sign-in", () => forgePerson({ jti: crypto.randomUUID() })],
+  ["a sign-in that has ended", () => forgePerson({ jti: `${known.endedSignIn}.${crypto.randomUUID()}` })],
+  [
+    "a child of a sign-in that has ended",
+    () => forgePerson({ jti: `${known.endedSignIn}.${crypto.randomUUID()}~0123456789abcdef` }),
+  ],
+  ["a sign-in without a token", () => forgePerson(prefixed(""))],
+  ["a sign-in with an empty token", () => forgePerson(prefixed("."))],
+  ["a sign-in with another after it", () => forgePerson(prefixed(`.${known.signIn}`))],
+  ["a sign-in behind its token", () => forgePerson({ jti: `${crypto.randomUUID()}.${known.signIn}` })],
+  ["a sign-in as a child", () => forgePerson({ jti: `${crypto.randomUUID()}~${known.signIn}.x` })],
+  ["a sign-in in capitals", () => forgePerson({ jti: String(people.jti).toUpperCase() })],
+  ["a sign-in with a space before", () => forgePerson({ jti: ` ${people.jti}` })],
+  ["a sign-in cut short", () => forgePerson({ jti: String(people.jti).replace("sgn_0", "sgn_") })],
+  ["a sign-in of another kind", () => forgePerson({ jti: String(people.jti).replace("sgn_", "usr_") })],
+  ["two dots after the sign-in", () => forgePerson(prefixed(`..${crypto.randomUUID()}`))],
+  ["a child without a name", () => forgePerson({ jti: `${people.jti}~` })],
+  ["a child with a short name", () => forgePerson({ jti: `${people.jti}~0` })],
+  ["a child with a dot", () => forgePerson({ jti: `${people.jti}~0123456789abcdef.x` })],
+  ["a child of nobody", () => forgePerson({ jti: "~0123456789abcdef" })],
+  ["nine generations", () => forgePerson({ jti: `${people.jti}${"~0123456789abcdef".repeat(9)}` })],
+  ["a jti in a list", () => forgePerson({ jti: [people.jti] })],
+  ["a project that is not the person's", () => forgePerson({ project_id: known.foreignProject })],
+  ["a project that does not exist", () => forgePerson({ project_id: `prj_${"0".repeat(32)}` })],
+  ["an empty project", () => forgePerson({ project_id: "" })],
+  ["a project that is null", () => forgePerson({ project_id: null })],
+  ["a project in a list", () => forgePerson({ project_id: [known.project] })],
+  ["a session without a project", () => forgePerson({ session_id: `ses_${"0".repeat(32)}` })],
+  ["a session that is no id", () => forgePerson({ project_id: known.project, session_id: "x" })],
+  ["a cookie", () => String(known.cookie)],
+  ["a refresh token", () => String(known.refreshToken)],
+];
+
+describe("forged tokens of people", () => {
+  beforeAll(async () => {
+    const person = await newPerson(desk);
+    const { access_token, refresh_token } = await appOf(desk.send).signIn(person);
+    const { jti } = claimsOf(access_token);
+    const [signIn] = String(jti).split(".");
+    const over = await appOf(desk.send).signIn(person);
+    const [endedSignIn] = String(claimsOf(over.access_token).jti).split(".");
+    await appOf(desk.send).revoke(over.refresh_token);
+    const disabled = await newPerson(desk);
+    await desk.users.disable(localActor, disabled.email);
+    const revoked = await desk.clients.create(localActor, { name: "r", kind: "desktop", scope: "llm:chat" });
+    await desk.clients.revoke(localActor, revoked.client_id);
+    const [project, foreign] = [await newProject("own"), await newProject("foreign")];
+    await desk.projects.setMember(
+      localActor,
+      { projectId: project, userId: person.id, role: "editor" },
+      null,
+    );
+    Object.assign(people, { sub: person.id, client_id: "specgate-desktop", jti });
+    Object.assign(known, {
+      signIn,
+      endedSignIn,
+      disabled: disabled.id,
+      revokedApp: revoked.client_id,
+      email: person.email,
+      project,
+      foreignProject: foreign,
+      cookie: person.cookie,
+      refreshToken: refresh_token,
+    });
+  });
+
+  test("the token that the forgeries start from is good", async () => {
+    expect(await desk.knock(forgePerson())).toBe(200);
+    expect(await desk.knock(forgePerson({ project_id: known.project }))).toBe(200);
+    expect(await desk.knock(forgePerson({ jti: `${people.jti}~0123456789abcdef` }))).toBe(200);
+  });
+
+  test.each(peoplesForgeries)("%s: 401", async (_name, make) => {
+    expect((await knock(`Bearer ${make()}`)).status).toBe(401);
+  });
+
+  test("a role beyond the person's own gives nothing", async () => {
+    const token = forgePerson({ role: "admin", scope: "admin control:read llm:chat" });
+    const headers = { authorization: `Bearer ${token}` };
+    const me = (await (await desk.send("/api/v1/me", { headers })).json()) as Json;
+    expect(me).toMatchObject({ principal: { role: "user" }, scopes: ["llm:chat", "control:read"] });
+    expect((await desk.send("/api/v1/users", { headers })).status).toBe(403);
   });
 });
 

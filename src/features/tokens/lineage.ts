@@ -23,6 +23,10 @@ export function childTokenId(parent: string): string | null {
   return `${parent}${childMark}${own}`;
 }
 
+/** Spelled as one of those above. */
+export const isTokenId = (jti: string): boolean => tokenIdForm.test(jti);
+const tokenIdForm = /^(?:sgn_[0-9a-f]{32}\.)?[0-9a-f-]{32,36}(?:~[0-9a-f]{16}){0,8}$/;
+
 /** The sign-in a token came from, or null for a client's own. */
 export function signInOf(jti: string): string | null {
   const at = jti.indexOf(signInMark);

@@ -93,7 +93,11 @@ export class Registration {
   async findApp(id: string): Promise<ClientRow | undefined> {
     const { database, fetchDocument } = this.#needs;
     if (fetchDocument === null || !isDocumentId(id)) return findClient(database.db, id);
-    if ((this.#fresh.get(id) ?? 0) <= this.#needs.clock.now()) await this.#learn(id, fetchDocument);
+    const isFresh = (this.#fresh.get(id) ?? 0) > this.#needs.clock.now();
+    const known = isFresh ? await findClient(database.db, id) : undefined;
+    if (known !== undefined) return known;
+    // Swept away perhaps, as one that nobody signed in with, however long its document may be kept.
+    await this.#learn(id, fetchDocument);
     return findClient(database.db, id);
   }
 
@@ -119,7 +123,7 @@ export class Registration {
 function isDocumentId(id: string): boolean {
   const url = id.length <= 512 ? URL.parse(id) : null;
   if (url === null || url.protocol !== "https:" || url.href !== id) return false;
-  return url.pathname !== "/" && url.search === "" && url.hash === "" && url.username === "";
+  return url.pathname !== "/" && !/[?#]/.test(id) && url.username === "" && url.password === "";
 }
 
 type Metadata = { name: string; redirectUris: string[]; scopes: Scope[] };

@@ -15,7 +15,10 @@ export type Revocations = {
 };
 
 /** `hear`: reads the log in this process, if it does. */
-export function createRevocations(database: Database, hear: () => Promise<void>): Revocations {
+export function createRevocations(
+  database: Database,
+  hear: () => Promise<void> = async () => {},
+): Revocations {
   return {
     record: insertRevocation,
     async announce() {

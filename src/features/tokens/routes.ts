@@ -222,9 +222,10 @@ function keyRoutes({ guard, clients, keys, cursors }: TokenRoutesNeeds) {
       "",
       guard.closed(acts, async ({ request, call, principal }) => {
         const asked = await readJson(request, newKeyForm);
-        requireHeld(principal, asked.scope);
         const projectId = asked.project_id ?? principal.projectId;
-        if (projectId !== null && rightsIn(principal, projectId) === null) throw notFound();
+        const held = projectId === null ? principal : rightsIn(principal, projectId);
+        if (held === null) throw notFound();
+        requireHeld(held, asked.scope);
         if (asked.client_id !== undefined) requireKeeper(principal, await clients.find(asked.client_id));
         const owner =
           asked.client_id === undefined ? { userId: principal.id } : { clientId: asked.client_id };

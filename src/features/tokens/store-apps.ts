@@ -189,9 +189,10 @@ export async function sweepApps(db: Db, before: Date): Promise<void> {
   await db.delete(deviceCodes).where(lt(deviceCodes.expiresAt, before));
   await db.delete(tickets).where(lt(tickets.expiresAt, before));
   await db.delete(refreshTokens).where(lt(refreshTokens.expiresAt, before));
-  // A client that registered itself and that nobody ever signed in with is noise.
+  // A client that registered itself and that nobody is signed in with is noise; one that was revoked must not come back.
   await db.execute(sql`
     delete from clients where origin in ('registration', 'document') and created_at < ${before.toISOString()}::timestamptz
+      and revoked_at is null
       and not exists (select from sign_ins where client_id = clients.id)
       and not exists (select from authorization_codes where client_id = clients.id)
       and not exists (select from device_codes where client_id = clients.id)`);

@@ -1,0 +1,45 @@
+/**
+ * The programs that the tests need besides Bun, and Debian's packages of them. Root gets them without being asked; anyone
+ * else is told the command, and the tests that need them are skipped by name. In CI what is missing is a failure.
+ */
+export type Program = { name: string; package: string; for: string };
+
+export const chromium: Program = { name: "chromium", package: "chromium", for: "the browser tests" };
+
+const needed: readonly Program[] = [chromium];
+
+export const findProgram = ({ name }: Program): string | null => Bun.which(name);
+
+/** What to say about a program that is not there. */
+export const howToGet = (program: Program): string =>
+  `${program.for} need ${program.name}: sudo apt-get install ${program.package}`;
+
+/** Installs what is missing, where it may. Returns a sentence for each program that is missing still. */
+export async function installPackages(): Promise<string[]> {
+  const missing = needed.filter((program) => findProgram(program) === null);
+  if (missing.length > 0 && process.getuid?.() === 0 && Bun.which("apt-get") !== null) {
+    const names = missing.map((program) => program.package);
+    console.log(`installing ${names.join(", ")} for ${missing.map((program) => program.for).join(", ")}`);
+    // Without fresh lists a new machine finds nothing; with old ones it may still find what it needs.
+    await apt("update");
+    await apt("install", "-y", "--no-install-recommends", ...names);
+  }
+  return missing.filter((program) => findProgram(program) === null).map(howToGet);
+}
+
+async function apt(...args: string[]): Promise<void> {
+  const child = Bun.spawn(["apt-get", "-qq", ...args], {
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const words = await child.stderr.text();
+  if ((await child.exited) !== 0) console.error(`apt-get ${args[0]} failed: ${words.trim()}`);
+}
+
+if (import.meta.main) {
+  const missing = await installPackages();
+  for (const sentence of missing) console.error(sentence);
+  process.exit(missing.length === 0 ? 0 : 1);
+}
