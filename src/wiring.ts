@@ -47,7 +47,8 @@ import {
   type SigningSecret,
   signingSecrets,
 } from "./features/tokens/secrets.ts";
-import { sweepApps } from "./features/tokens/store-apps.ts";
+import { sweepRevocations } from "./features/tokens/store.ts";
+import { dropGrants, sweepApps } from "./features/tokens/store-apps.ts";
 import { Tokens, type TokensNeeds } from "./features/tokens/tokens.ts";
 import { type Ledger, openLedger } from "./features/usage/ledger.ts";
 import { Usage } from "./features/usage/usage.ts";
@@ -226,7 +227,7 @@ export function assembleIdentity(needs: IdentityNeeds) {
     passwords: createPasswords(),
     attempts: createAttempts(),
     accessTokens: createAccessTokens({ secrets, clock, publicUrl }),
-    signIns: new SignIns({ database, revocations, clock }),
+    signIns: new SignIns({ database, revocations, clock, dropGrants }),
   };
   const { signIns, accessTokens, attempts } = shared;
   const touchSignIn: TouchSignIn = (db, hash) => signIns.touch(db, hash);
@@ -252,6 +253,7 @@ export function assembleIdentity(needs: IdentityNeeds) {
       const before = new Date(clock.now() - sweptAfterMs);
       await sweepApps(database.db, before);
       await signIns.sweep(before);
+      await sweepRevocations(database.db, before);
     },
   };
 }
@@ -262,6 +264,8 @@ type OAuthNeeds = IdentityNeeds & Omit<AppTokensNeeds & TokensNeeds & ClientProo
 
 function assembleOAuth(needs: OAuthNeeds): OAuthParts {
   const registration = new Registration(needs);
+  // Not the one of people: strangers who fail here must not slow anybody's sign-in.
+  const clientProofs = new ClientProofs({ ...needs, attempts: createAttempts() });
   const appTokens = new AppTokens({ ...needs, refreshKeys: refreshKeys(needs.secrets) });
   const findApp = (id: string) => registration.findApp(id);
   return {
@@ -271,7 +275,7 @@ function assembleOAuth(needs: OAuthNeeds): OAuthParts {
     devices: new Devices({ ...needs, appTokens }),
     exchanges: new Exchanges(needs),
     registration,
-    clientProofs: new ClientProofs(needs),
+    clientProofs,
   };
 }
 

@@ -244,7 +244,7 @@ export const revocations = pgTable(
     id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
     xid: xid8("xid").notNull().default(sql`pg_current_xact_id()`),
     at: at("at").notNull().defaultNow(),
-    /** The id of a user, client, key or sign-in, the `jti` of a token, or `usr_…@prj_…` for a changed membership. */
+    /** The id of a user, client, key or sign-in, the `jti` of a token, or `usr_… prj_…` for a changed membership. */
     subject: text("subject").notNull(),
   },
   (table) => [

@@ -4,6 +4,7 @@
  */
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import { Failure } from "./failure.ts";
+import { networkOf } from "./proxies.ts";
 
 const windowSeconds = 60;
 const failuresMax = { account: 10, address: 120 } as const;
@@ -20,8 +21,8 @@ export function createAttempts(): Attempts {
   const byAccount = limiterOf("account", failuresMax.account);
   const byAddress = limiterOf("address", failuresMax.address);
   const counted = (account: string | null, ip: string) => [
-    ...(account === null ? [] : [{ limiter: byAccount, key: `${account.slice(0, 254)} ${ip}` }]),
-    { limiter: byAddress, key: ip },
+    ...(account === null ? [] : [{ limiter: byAccount, key: `${account.slice(0, 254)} ${networkOf(ip)}` }]),
+    { limiter: byAddress, key: networkOf(ip) },
   ];
   return {
     async check(account, ip) {

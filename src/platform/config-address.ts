@@ -108,7 +108,8 @@ const isNat64 = (groups: number[]): boolean => groups[0] === 0x64 && groups[1] =
 
 const dotted = (high: number, low: number): string => [high >> 8, high & 255, low >> 8, low & 255].join(".");
 
-function groupsOf(address: string): number[] {
+/** The eight groups of an IPv6 address, as numbers. */
+export function groupsOf(address: string): number[] {
   const v4 = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
   const hex = (high = "0", low = "0") => ((Number(high) << 8) | Number(low)).toString(16);
   const text = v4 ? `${v4[1]}${hex(v4[2], v4[3])}:${hex(v4[4], v4[5])}` : address;

@@ -23,8 +23,11 @@ export type ClosedPolicy = {
   readonly plane: Plane;
   /** Null lets any valid credential in. */
   readonly scope: Scope | null;
-  /** `person`: no machine. `signed_in`: a person's own browser or app, and no key or helper that could outlive it. */
-  readonly who?: "person" | "signed_in";
+  /**
+   * `person`: no machine. `signed_in`: a person's own browser or app, and no key or helper that could outlive it.
+   * `browser`: their browser alone, because what is made here outlives an app that has been ended.
+   */
+  readonly who?: "person" | "signed_in" | "browser";
   /** The least role in the project that the route's `:project` names; who has none there finds nothing. */
   readonly project?: ProjectRole;
   /** Not for a credential that is bound to a project: what happens here lies outside of all. Goes without saying for `admin`. */
@@ -129,7 +132,8 @@ function judge(principal: Principal, policy: ClosedPolicy, params: Record<string
   const { scope, who, project, unbound = scope === "admin" } = policy;
   if (scope !== null && !principal.scopes.has(scope)) throw missingScope(scope);
   if (who !== undefined && principal.kind !== "user") throw peopleOnly();
-  if (who === "signed_in" && principal.signInId === null) throw signInNeeded();
+  if (who !== undefined && who !== "person" && principal.signInId === null) throw signInNeeded();
+  if (who === "browser" && principal.credential !== "cookie") throw browserNeeded();
   if (unbound && principal.projectId !== null) throw boundToProject();
   if (project !== undefined) requireInProject(principal, params.project ?? "", { scope, role: project });
 }
@@ -178,8 +182,13 @@ function bearerOf(request: Request, plane: Plane): string | null {
     if (match?.[1]) return match[1];
     throw unauthenticated("The Authorization header must be `Bearer <token>`.");
   }
-  return plane === "llm" ? request.headers.get("x-api-key") || null : null;
+  const key = plane === "llm" ? request.headers.get("x-api-key") || null : null;
+  if (key === null || bearerForm.test(key)) return key;
+  throw unauthenticated("x-api-key must be an API key or an access token, and nothing else.");
 }
+
+/** RFC 6750 section 2.1: what a credential is spelled with. */
+const bearerForm = /^[A-Za-z0-9\-._~+/]+=*$/;
 
 /** Its challenge names no error: nothing was wrong, there was nothing (RFC 6750 section 3.1). */
 const nothingSent = (): Failure =>
@@ -205,6 +214,13 @@ const signInNeeded = (): Failure =>
 
 const boundToProject = (): Failure =>
   new Failure("forbidden", "bound_to_project", "This credential acts in its project only.");
+
+const browserNeeded = (): Failure =>
+  new Failure(
+    "forbidden",
+    "browser_needed",
+    "An app may not do this, because what is made here would outlive it: sign in with a browser.",
+  );
 
 const lowRole = (has: ProjectRole, needs: ProjectRole): Failure =>
   new Failure(

@@ -10,7 +10,7 @@ export type Principal = {
   readonly kind: "user" | "client";
   readonly role: Role;
   readonly credential: "access_token" | "api_key" | "cookie";
-  /** The credential itself, for limits: `key_…`, a token's `jti`, or a browser's sign-in. */
+  /** What is limited as one: a key, a sign-in with all of its tokens, or a client's token with all exchanged for it. */
   readonly credentialId: string;
   /** Everything whose revocation ends this credential, the credential itself among it. */
   readonly endsWith: readonly string[];
@@ -42,9 +42,9 @@ export type AuthenticateCookie = (cookie: string) => Principal | null | Promise<
 /** Finds who holds a bearer credential for a plane; throws `unauthenticated`, or `auth_unavailable` when it cannot know. */
 export type Authenticate = (bearer: string, plane: Plane) => Principal | Promise<Principal>;
 
-/** Whether a revocation of `subject` ends what this caller is doing; `usr_…@prj_…` is a person's changed part in a project. */
+/** Whether a revocation of `subject` ends what this caller is doing; `usr_… prj_…` is a person's changed part in a project. */
 export function isEndedBy(principal: Principal, subject: string): boolean {
-  const [userId, projectId] = subject.split("@");
+  const [userId, projectId] = subject.split(" ");
   if (projectId === undefined) return principal.endsWith.includes(subject);
   return principal.userId === userId && principal.projectId === projectId;
 }

@@ -5,6 +5,7 @@
  * next one is trusted, from the socket's peer backwards. `Forwarded` and `X-Real-IP` are not read.
  */
 import { BlockList, isIP } from "node:net";
+import { groupsOf } from "./config-address.ts";
 
 /** Finds the caller's address: the peer's, or that of the first hop, seen from here, that nobody trusts. */
 export type CallerBehind = (peer: string, forwardedFor: string | null) => string;
@@ -36,6 +37,13 @@ export function plainAddress(address: string): string {
   if (mapped === null) return folded;
   const halves = [mapped[1], mapped[2]].map((half) => Number.parseInt(half ?? "", 16));
   return halves.map((half) => `${half >> 8}.${half & 255}`).join(".");
+}
+
+/** What one caller chooses addresses from: an IPv4 address, or the /64 of an IPv6 one. Limits go by it. */
+export function networkOf(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const network = groupsOf(address).slice(0, 4);
+  return `${network.map((group) => group.toString(16)).join(":")}::/64`;
 }
 
 function inGroups(_: string, ...bytes: string[]): string {

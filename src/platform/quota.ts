@@ -1,6 +1,7 @@
 /** How often an address may do what costs a stranger nothing and the gateway a row. In process. */
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import { Failure } from "./failure.ts";
+import { networkOf } from "./proxies.ts";
 
 export type Quota = {
   /** Throws 429 `rate_limit_exceeded` with `advice` when this address has had its share. */
@@ -11,7 +12,7 @@ export function createQuota(limit: { points: number; seconds: number; advice: st
   const limiter = new RateLimiterMemory({ points: limit.points, duration: limit.seconds });
   return {
     async spend(ip) {
-      const key = ip ?? "unknown";
+      const key = networkOf(ip ?? "unknown");
       const state = await limiter.get(key);
       if (state !== null && state.consumedPoints >= limit.points) {
         const retryAfterSeconds = Math.max(1, Math.ceil(state.msBeforeNext / 1000));

@@ -99,7 +99,7 @@ export async function openOidcWorld(database: Database) {
 
 function identityOver(database: Database, clock: MovableClock) {
   const [record, revocations, passwords] = [createRecord(1), createRevocations(database), createPasswords()];
-  const signIns = new SignIns({ database, revocations, clock });
+  const signIns = new SignIns({ dropGrants: async () => {}, database, revocations, clock });
   const shared = { database, record, revocations, passwords, signIns, clock };
   const login = new Login({ ...shared, attempts: createAttempts() });
   return {

@@ -11,6 +11,7 @@ import type { Attempts } from "../../platform/attempts.ts";
 import type { Call } from "../../platform/call.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import type { Principal } from "../../platform/principal.ts";
+import { networkOf } from "../../platform/proxies.ts";
 import type { Passwords } from "./passwords.ts";
 import type { Revocations, SignIns } from "./sign-ins.ts";
 import { findUser, findUserByEmail, lockUser, type UserRow, updateUser } from "./store.ts";
@@ -29,6 +30,8 @@ export type SignedIn = { user: UserRow; cookie: string };
 
 export class Login {
   readonly #needs: LoginNeeds;
+  /** Passwords that are being checked, by network: one caller must not fill the line for everybody. */
+  readonly #underway = new Map<string, number>();
 
   constructor(needs: LoginNeeds) {
     this.#needs = needs;
@@ -43,8 +46,8 @@ export class Login {
     const { database, attempts, passwords } = this.#needs;
     const [account, ip] = [asked.email.toLowerCase(), origin.ip ?? "unknown"];
     await attempts.check(account, ip);
-    const user = await findUserByEmail(database.db, asked.email);
-    const equal = await passwords.verify(asked.password, user?.passwordHash ?? null);
+    const user = await this.#find(asked.email);
+    const equal = await this.#inTurn(ip, () => passwords.verify(asked.password, user?.passwordHash ?? null));
     // Of many at once all pass the first look: whoever finds the limit reached by now learns nothing.
     await attempts.check(account, ip);
     if (user === undefined || !equal || user.disabledAt !== null) {
@@ -53,6 +56,25 @@ export class Login {
       throw wrongCredentials();
     }
     return this.open(user, "password", origin, previous);
+  }
+
+  async #inTurn(ip: string, work: () => Promise<boolean>): Promise<boolean> {
+    const network = networkOf(ip);
+    const underway = this.#underway.get(network) ?? 0;
+    if (underway >= underwayMax) throw oneAtATime();
+    this.#underway.set(network, underway + 1);
+    try {
+      return await work();
+    } finally {
+      const left = (this.#underway.get(network) ?? 1) - 1;
+      if (left === 0) this.#underway.delete(network);
+      else this.#underway.set(network, left);
+    }
+  }
+
+  /** Addresses are ASCII: what the database would fold into one of them is nobody's. */
+  async #find(email: string): Promise<UserRow | undefined> {
+    return /^[\x21-\x7e]+$/.test(email) ? findUserByEmail(this.#needs.database.db, email) : undefined;
   }
 
   /** For a person who has proved who they are. Throws `invalid_credentials` when they changed meanwhile. */
@@ -123,7 +145,7 @@ export class Login {
     const user = await findUser(database.db, principal.id);
     if (user === undefined || user.passwordHash === null) throw noPassword();
     const actor = actorOf(principal, call);
-    const equal = await passwords.verify(asked.current, user.passwordHash);
+    const equal = await this.#inTurn(ip, () => passwords.verify(asked.current, user.passwordHash));
     await attempts.check(account, ip);
     if (!equal) {
       await attempts.failed(account, ip);
@@ -159,6 +181,16 @@ async function lockUnchanged(
   const user = await lockUser(tx, id);
   return user !== undefined && user.disabledAt === null && user.passwordHash === passwordHash;
 }
+
+const underwayMax = 8;
+
+const oneAtATime = (): Failure =>
+  new Failure(
+    "rate",
+    "rate_limit_exceeded",
+    "Too many passwords from this address are being checked right now. Try again.",
+    { retryAfterSeconds: 2 },
+  );
 
 const wrongCredentials = (): Failure =>
   new Failure("unauthenticated", "invalid_credentials", "The e-mail address or the password is wrong.", {

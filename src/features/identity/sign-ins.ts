@@ -20,12 +20,19 @@ import {
   touchSignIn,
 } from "./store.ts";
 
+const appsKeptMs = 90 * 86_400_000;
 export const browserLife = { idleMs: 30 * 60_000, totalMs: 12 * 3_600_000 } as const;
 
 /** Writes that something stopped being valid, in the change's transaction; `announce` tells it after the commit. */
 export type Revocations = { record(tx: Db, subject: string): Promise<void>; announce(): Promise<void> };
 
-export type SignInsNeeds = { database: Database; revocations: Revocations; clock: Clock };
+export type SignInsNeeds = {
+  database: Database;
+  revocations: Revocations;
+  clock: Clock;
+  /** Drops what the person has allowed and no app has taken yet. */
+  dropGrants: (tx: Db, userId: string) => Promise<void>;
+};
 export type Granted = { scopes: readonly string[]; audiences: readonly string[] };
 
 export class SignIns {
@@ -97,8 +104,9 @@ export class SignIns {
     return true;
   }
 
-  /** All of a person's, or all but one. Announce after the commit. */
+  /** All of a person's, or all but one, and those that are about to begin. Announce after the commit. */
   async endAll(tx: Db, userId: string, exceptId: string | null = null): Promise<void> {
+    await this.#needs.dropGrants(tx, userId);
     const at = new Date(this.#needs.clock.now());
     for (const id of await endSignInsOf(tx, { userId, exceptId, at })) {
       await this.#needs.revocations.record(tx, id);
@@ -112,9 +120,10 @@ export class SignIns {
     return listSignIns(this.#needs.database.db, { userId, now: new Date(now), idleSince });
   }
 
-  /** Drops what has been over since `before`. */
+  /** Drops browsers that have been over since `before`, and apps that have been for three months. */
   sweep(before: Date): Promise<void> {
-    return sweepSignIns(this.#needs.database.db, before);
+    const appsBefore = new Date(before.getTime() - appsKeptMs);
+    return sweepSignIns(this.#needs.database.db, before, appsBefore);
   }
 
   #times(lifeMs: number): { createdAt: Date; usedAt: Date; expiresAt: Date } {

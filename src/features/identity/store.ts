@@ -93,6 +93,8 @@ export async function lockSetup(tx: Db): Promise<void> {
 
 /** Ids of the administrators who may still sign in, locked: of two who remove each other the second finds itself alone. */
 export async function lockAdmins(tx: Db): Promise<string[]> {
+  // Who is one changes while others wait for its row, and rows locked in two orders would stop each other.
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtext('specgate.admins'))`);
   const rows = await tx
     .select({ id: users.id })
     .from(users)
@@ -209,8 +211,10 @@ export async function listSignIns(
     .limit(listedMax);
 }
 
-export async function sweepSignIns(db: Db, before: Date): Promise<void> {
-  await db.delete(signIns).where(or(lt(signIns.expiresAt, before), lt(signIns.endedAt, before)));
+/** Apps' sign-ins stay longer: while there is one, a client that registered itself is somebody's. */
+export async function sweepSignIns(db: Db, before: Date, appsBefore: Date): Promise<void> {
+  const isOver = (since: Date) => or(lt(signIns.expiresAt, since), lt(signIns.endedAt, since));
+  await db.delete(signIns).where(or(and(isNull(signIns.clientId), isOver(before)), isOver(appsBefore)));
   await db.delete(setupLinks).where(lt(setupLinks.expiresAt, before));
 }
 

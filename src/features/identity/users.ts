@@ -147,7 +147,7 @@ export class Users {
     if (disabled || change.passwordHash !== undefined) await signIns.endAll(tx, user.id);
     if (disabled) await revocations.record(tx, user.id);
     // Other rights for the same credentials: they are looked up again, and nothing under way is cut.
-    else if (change.role !== undefined) await revocations.record(tx, `${user.id}@role`);
+    else if (change.role !== undefined) await revocations.record(tx, `${user.id} role`);
     for (const [action, details] of changesOf(change)) {
       await record(tx, { actor, action, subject: user.id, details });
     }

@@ -10,8 +10,8 @@ export const projectNameForm = z
   .trim()
   .min(1)
   .max(200)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
-  .regex(/^[^\u0000-\u001f\u007f]*$/);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters, and those that turn text around, are what this refuses
+  .regex(/^[^\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]*$/);
 
 const nameText = z.string().max(1_024);
 export const newProjectForm = z.strictObject({ name: nameText });

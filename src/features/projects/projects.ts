@@ -117,6 +117,7 @@ export class Projects {
 
   async members(id: string, cursors: Cursors, query: Query): Promise<Page<MemberView>> {
     const list = `members ${id}`;
+    found(await findProject(this.#needs.database.db, id));
     const [after = null] = query.cursor === undefined ? [] : cursors.open(list, query.cursor);
     const asked = { projectId: id, after, rowsMax: query.limit + 1 };
     const rows = await listMembers(this.#needs.database.db, asked);
@@ -131,7 +132,7 @@ export class Projects {
     seen: number | null,
   ): Promise<MemberView> {
     const view = await this.#needs.database.transaction(async (tx) => {
-      requireOpen(await lockProject(tx, member.projectId));
+      requireOpen(found(await lockProject(tx, member.projectId)));
       const person = await findPerson(tx, member.userId);
       if (person === undefined) throw notFound("There is no such person.");
       const before = await findMember(tx, member.projectId, member.userId);
@@ -151,7 +152,7 @@ export class Projects {
     seen: number | null,
   ): Promise<void> {
     await this.#needs.database.transaction(async (tx) => {
-      requireOpen(await lockProject(tx, projectId));
+      requireOpen(found(await lockProject(tx, projectId)));
       const before = await findMember(tx, projectId, userId);
       if (before === undefined) return;
       requireVersion(before, seen);
@@ -214,7 +215,7 @@ export class Projects {
   ): Promise<void> {
     const details = role === undefined ? {} : { role };
     await this.#needs.record(tx, { actor, action, subject: userId, projectId, details });
-    await this.#needs.revocations.record(tx, `${userId}@${projectId}`);
+    await this.#needs.revocations.record(tx, `${userId} ${projectId}`);
   }
 }
 

@@ -18,7 +18,8 @@ const writes = { plane: "control", scope: "control:write", who: "person" } as co
 const makes = { ...writes, unbound: true } as const satisfies ClosedPolicy;
 const member = { ...reads, project: "viewer" } as const satisfies ClosedPolicy;
 const editor = { ...writes, project: "editor" } as const satisfies ClosedPolicy;
-const owner = { ...writes, project: "owner" } as const satisfies ClosedPolicy;
+/** Whoever may hand a project to others must not be a key that leaked. */
+const owner = { ...writes, who: "signed_in", project: "owner" } as const satisfies ClosedPolicy;
 const listQuery = z.strictObject(pageQuery);
 
 export type ProjectRoutesNeeds = { guard: Guard; projects: Projects; cursors: Cursors };

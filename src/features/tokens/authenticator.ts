@@ -56,21 +56,25 @@ type Presented =
   | { kind: "token"; claims: Claims }
   | { kind: "cookie"; hash: Uint8Array };
 
-/** Keeps cookies apart from bearers in memory: neither is ever taken for the other. No bearer holds a space. */
+/** Keeps cookies apart from bearers in memory: neither is ever taken for the other, because no bearer holds a space. */
 const cookieKey = "cookie ";
 
 export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
   const lookUp = new LookUp(needs);
   return {
-    authenticate: (bearer, plane) => lookUp.cached(bearer, plane) ?? lookUp.first(bearer, plane),
+    authenticate(bearer, plane) {
+      if (bearer.includes(" ")) throw garbage();
+      return lookUp.cached(bearer, plane) ?? lookUp.first(bearer, plane);
+    },
     authenticateCookie(cookie) {
       const credential = cookieKey + cookie;
       const cached = lookUp.cached(credential, "control");
       return cached ?? lookUp.first(credential, "control").catch(nullWhenUnauthenticated);
     },
-    examine: (bearer) => lookUp.anew(bearer).catch(nullWhenUnauthenticated),
-    // `usr_…@prj_…` is a changed membership: whatever acts for the person is looked up again.
-    forget: (subject) => lookUp.cache.dropSubject(subject.split("@", 1)[0] ?? subject),
+    examine: (bearer) =>
+      bearer.includes(" ") ? Promise.resolve(null) : lookUp.anew(bearer).catch(nullWhenUnauthenticated),
+    // `usr_… prj_…` is a changed membership: whatever acts for the person is looked up again.
+    forget: (subject) => lookUp.cache.dropSubject(subject.split(" ", 1)[0] ?? subject),
     forgetAll: () => lookUp.cache.dropAll(),
   };
 }

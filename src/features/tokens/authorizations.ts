@@ -12,14 +12,14 @@ import type { Principal } from "../../platform/principal.ts";
 import { narrow, type Scope } from "../../platform/scopes.ts";
 import type { AppSignIns, AppTokens } from "./app-tokens.ts";
 import type { Addresses } from "./audiences.ts";
-import { type AskedConsent, answerLocation, clientIdOf, type Judged, judgeRequest } from "./authorize.ts";
+import { type AskedConsent, answerLocation, clientIdOf, judgeRequest } from "./authorize.ts";
 import type { IssuedToken } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import type { Asked } from "./grant.ts";
 import { mintAuthorizationCode, sha256 } from "./minting.ts";
 import type { Revocations } from "./revocations.ts";
-import { type ClientRow, findClient, findUserWithMemberships } from "./store.ts";
-import { type CodeRow, insertCode, lockCode, useCode } from "./store-apps.ts";
+import { type ClientRow, findClient } from "./store.ts";
+import { type CodeRow, insertCode, lockCode, lockPerson, useCode } from "./store-apps.ts";
 import { Tickets } from "./tickets.ts";
 
 export type AuthorizationsNeeds = {
@@ -60,10 +60,16 @@ export class Authorizations {
     judgeRequest(params, client, "user", addresses());
   }
 
-  /** A ticket for the consent page, or where the browser goes with the app's mistake. */
-  async begin(params: URLSearchParams, decider: Decider): Promise<{ ticket: string } | { location: string }> {
-    const judged = await this.#judge(params, decider.role === "admin" ? "admin" : "user");
-    if (!judged.ok) return { location: judged.location };
+  /** A ticket for the consent page, or where the app is to hear of its mistake. */
+  async begin(
+    params: URLSearchParams,
+    decider: Decider,
+  ): Promise<{ ticket: string } | { location: string; client: ClientRow }> {
+    const { findApp, addresses } = this.#needs;
+    const client = await findApp(clientIdOf(params));
+    const person = decider.role === "admin" ? "admin" : "user";
+    const judged = judgeRequest(params, client, person, addresses());
+    if (!judged.ok) return judged;
     return { ticket: await this.#tickets.issue(decider.signInId, judged.asked) };
   }
 
@@ -78,6 +84,7 @@ export class Authorizations {
     const { database, record, clock, addresses } = this.#needs;
     const code = mintAuthorizationCode();
     const asked = await database.transaction(async (tx) => {
+      await lockPerson(tx, decider.userId);
       const taken = await this.#tickets.take(tx, decider.signInId, ticket);
       const client = await this.#client(tx, taken);
       const scopes = narrow(ticked, taken.scopes);
@@ -131,19 +138,19 @@ export class Authorizations {
     actor: Actor,
   ): Promise<IssuedToken | { why: string }> {
     const hash = sha256(redemption.code);
-    const row = await lockCode(tx, hash);
+    const found = await lockCode(tx, hash);
     const now = this.#needs.clock.now();
-    if (row === undefined || row.clientId !== client.id) return { why: unknownCode };
+    if (found === undefined || found.code.clientId !== client.id) return { why: unknownCode };
+    const { code: row, user } = found;
     if (row.usedAt !== null) return this.#usedAgain(tx, row, actor);
     const wrong = whatIsWrong(row, redemption, now);
-    const person = await findUserWithMemberships(tx, row.userId);
-    if (wrong !== null || person === undefined || person.user.disabledAt !== null) {
+    if (wrong !== null || user === undefined || user.disabledAt !== null) {
       // Whoever guessed at the verifier has had the one try.
       await useCode(tx, hash, { at: new Date(now), signInId: null });
       return { why: wrong ?? "The person who allowed this is disabled." };
     }
     const { issued, signInId } = await this.#needs.appTokens.first(tx, {
-      user: person.user,
+      user,
       client,
       method: "code",
       granted: { scopes: row.scopes as Scope[], audiences: row.audiences },
@@ -168,11 +175,6 @@ export class Authorizations {
       });
     }
     return { why: "This code was used before. What came of it has ended; sign in again." };
-  }
-
-  async #judge(params: URLSearchParams, person: "admin" | "user"): Promise<Judged> {
-    const client = await this.#needs.findApp(clientIdOf(params));
-    return judgeRequest(params, client, person, this.#needs.addresses());
   }
 
   async #client(db: Db, { clientId }: AskedConsent): Promise<ClientRow> {

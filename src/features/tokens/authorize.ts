@@ -26,7 +26,10 @@ export type AskedConsent = {
   challenge: string;
 };
 
-export type Judged = { ok: true; asked: AskedConsent } | { ok: false; location: string };
+type Judged =
+  | { ok: true; asked: AskedConsent }
+  /** Where the app is to hear of its mistake. */
+  | { ok: false; location: string; client: ClientRow };
 
 /** RFC 6749 appendix A.5. */
 const stateForm = /^[\x20-\x7e]{0,2048}$/;
@@ -51,11 +54,12 @@ export function judgeRequest(
   const state = params.getAll("state").length === 1 ? params.get("state") : null;
   const refuse = (error: string, error_description: string): Judged => ({
     ok: false,
+    client: known,
     location: answer({ error, error_description, state }),
   });
   const wrong = whatIsWrong(params);
   if (wrong !== null) return refuse(...wrong);
-  const scopes = scopesOf(params.get("scope") || null, known, person);
+  const scopes = scopesOf(ownScopes(params.get("scope")), known, person);
   if ("why" in scopes) return refuse(scopes.error, scopes.why);
   const audiences = decideAudiences(params.getAll("resource").filter(Boolean), addresses);
   if (!audiences.ok) return refuse("invalid_target", foreignResource(audiences.resource, addresses).why);
@@ -148,6 +152,14 @@ function scopesOf(
     return { error: "access_denied", why: "The person who signed in holds none of these scopes." };
   return { scopes, named: text === null ? [] : scopes };
 }
+
+/** Without OpenID Connect's own, which its clients ask everywhere: an app always gets a refresh token, never an ID token. */
+export function ownScopes(text: string | null): string | null {
+  const rest = (text ?? "").split(" ").filter((name) => !foreignScopes.has(name));
+  return rest.join(" ").trim() || null;
+}
+
+const foreignScopes = new Set(["openid", "profile", "email", "offline_access"]);
 
 /** Null when it is absent or empty; a repeated one is no one's. */
 function once(params: URLSearchParams, name: string): string | null {

@@ -27,7 +27,10 @@ export class ClientProofs {
     this.#needs = needs;
   }
 
-  /** Throws `invalid_client`, 429 after too many failures, and whatever `work` throws. */
+  /**
+   * Throws `invalid_client`, 429 after too many failures, and whatever `work` throws. A right secret is never slowed,
+   * however often others failed from the same address: with 256 random bits nobody guesses one.
+   */
   async run<T>(
     proof: ClientProof,
     kind: ProofKind,
@@ -35,13 +38,21 @@ export class ClientProofs {
     work: (client: ClientRow, actor: Actor) => Promise<T>,
   ): Promise<T> {
     const actor = actorOf(proof, origin);
-    return this.counted(proof.secret === null ? null : proof.id, actor, async () =>
-      work(await this.#prove(proof, kind), actor),
-    );
+    if (proof.secret === null)
+      return this.counted(actor, async () => work(await this.#prove(proof, kind), actor));
+    const client = await this.#find(proof, kind);
+    if (client === null) return this.counted(actor, () => Promise.reject(invalidClient()), proof.id);
+    try {
+      return await work(client, actor);
+    } catch (error) {
+      const failure = asFailure(error);
+      if (failure.status < 500 && !patience.has(failure.code)) await this.#recordRefusal(actor, failure);
+      throw error;
+    }
   }
 
-  /** Counts and records failures of `work` for an account that may be nobody's. */
-  async counted<T>(account: string | null, actor: Actor, work: () => Promise<T>): Promise<T> {
+  /** Counts and records failures of `work`, by address and, when a secret was tried, by client and address. */
+  async counted<T>(actor: Actor, work: () => Promise<T>, account: string | null = null): Promise<T> {
     const ip = actor.ip ?? "unknown";
     await this.#needs.attempts.check(account, ip);
     try {
@@ -58,14 +69,20 @@ export class ClientProofs {
   }
 
   async #prove(proof: ClientProof, kind: ProofKind): Promise<ClientRow> {
+    const client = await this.#find(proof, kind);
+    if (client === null) throw invalidClient();
+    return client;
+  }
+
+  async #find(proof: ClientProof, kind: ProofKind): Promise<ClientRow | null> {
     const client = await findClient(this.#needs.database.db, proof.id);
     const stored = client?.secretHash ?? nobodysHash;
     const equal = crypto.timingSafeEqual(sha256(proof.secret ?? ""), stored);
-    if (client === undefined || client.revokedAt !== null) throw invalidClient();
+    if (client === undefined || client.revokedAt !== null) return null;
     const isPublic = client.secretHash === null;
     const proved = isPublic ? proof.secret === null : equal;
-    if (!proved || (kind !== "any" && isPublic !== (kind === "public"))) throw invalidClient();
-    return client;
+    const fits = kind === "any" || isPublic === (kind === "public");
+    return proved && fits ? client : null;
   }
 
   async #recordRefusal(actor: Actor, failure: Failure): Promise<void> {

@@ -118,7 +118,7 @@ export class Clients {
       const { projectId } = client;
       await record(tx, { actor, action: "client.updated", subject: client.id, projectId, details });
       // Other rights for the same credentials: they are looked up again, and nothing under way is cut.
-      await revocations.record(tx, `${client.id}@scope`);
+      await revocations.record(tx, `${client.id} scope`);
       return updateClient(tx, client.id, change);
     });
     await revocations.announce();

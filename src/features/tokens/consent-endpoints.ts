@@ -8,9 +8,10 @@ import { readFields } from "../../platform/form.ts";
 import { type OpenedPage, redirectTo } from "../../platform/guard.ts";
 import type { Principal } from "../../platform/principal.ts";
 import type { Authorizations, Decider } from "./authorizations.ts";
-import { codePage, consentPage, decidedPage, devicePage } from "./consent-pages.ts";
+import { codePage, consentPage, decidedPage, devicePage, isOwnClaim, mistakePage } from "./consent-pages.ts";
 import type { Devices } from "./devices.ts";
 import { parseUserCode } from "./minting.ts";
+import type { ClientRow } from "./store.ts";
 
 export type ConsentParts = {
   authorizations: Authorizations;
@@ -30,9 +31,16 @@ export async function authorize(parts: ConsentParts, { call, principal }: Opened
     return toLogin(parts, pathname + search);
   }
   const begun = await authorizations.begin(searchParams, decider);
-  if ("location" in begun) return redirectTo(begun.location);
+  if ("location" in begun) return tellApp(begun.location, begun.client);
   return redirectTo(`${publicUrl()}/oauth/consent?ticket=${begun.ticket}`);
 }
+
+/**
+ * RFC 9700 section 4.11.2: an address that a stranger registered is not gone to without a click, or this gateway would
+ * send people wherever anybody likes.
+ */
+const tellApp = (location: string, client: ClientRow): Response =>
+  isOwnClaim(client) ? mistakePage(client, location) : redirectTo(location);
 
 /** `GET /oauth/consent`. */
 export async function showConsent(parts: ConsentParts, { call, principal }: OpenedPage): Promise<Response> {

@@ -45,6 +45,16 @@ ${decision}
   return page({ title: `Let ${client.name} act for you?`, body, formsMayLeave: true });
 }
 
+/** What an app asked amiss, when it is not sent back there by itself. */
+export function mistakePage(client: ClientRow, location: string): Response {
+  const { host, searchParams } = new URL(location);
+  const body = html`<h1>${client.name} asked for something that cannot be</h1>
+<p>${searchParams.get("error_description")}</p>
+${madeBy(client)}
+<p><a href="${location}">Go back to it, at ${host}</a></p>`;
+  return page({ title: "The app asked amiss", body, status: 400 });
+}
+
 export function codePage(asked: { code?: string; wrong?: string; status?: number } = {}): Response {
   const { code = "", wrong, status = 200 } = asked;
   const body = html`<h1>Connect a device</h1>
@@ -89,8 +99,12 @@ const decision = html`<div class="two">
 <button name="decision" value="deny" class="plain">Deny</button>
 </div>`;
 
-const madeBy = ({ origin }: ClientRow): Html | false =>
-  (origin === "registration" || origin === "document") &&
+/** True for a client that nobody here vouches for. */
+export const isOwnClaim = ({ origin }: ClientRow): boolean =>
+  origin === "registration" || origin === "document";
+
+const madeBy = (client: ClientRow): Html | false =>
+  isOwnClaim(client) &&
   html`<p class="quiet">This app registered itself; its name is its own claim. Look at where it answers.</p>`;
 
 function choices(scopes: readonly Scope[], named: readonly Scope[]): Html {

@@ -13,17 +13,19 @@ import { ceiling, narrow, type Scope } from "../../platform/scopes.ts";
 import type { AppTokens } from "./app-tokens.ts";
 import { type Addresses, decideAudiences } from "./audiences.ts";
 import type { Decider } from "./authorizations.ts";
+import { ownScopes } from "./authorize.ts";
 import type { IssuedToken, StartedDevice } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import { type Asked, decideSubset, foreignResource } from "./grant.ts";
 import { mintDeviceCode, mintUserCode, sha256, showUserCode } from "./minting.ts";
-import { type ClientRow, findUserWithMemberships } from "./store.ts";
+import type { ClientRow } from "./store.ts";
 import {
   type DeviceRow,
   decideDevice,
   findPendingDevice,
   insertDeviceCode,
   lockDevice,
+  lockPerson,
   updateDevice,
 } from "./store-apps.ts";
 import { Tickets } from "./tickets.ts";
@@ -65,7 +67,7 @@ export class Devices {
     const { database, clock, addresses } = this.#needs;
     if (client.kind !== "desktop") throw notAnApp();
     await this.#quota.spend(actor.ip);
-    const scopes = decideSubset(registered(client), asked.scope, "this client holds");
+    const scopes = decideSubset(registered(client), ownScopes(asked.scope), "this client holds");
     if (!scopes.ok) throw oauthRefusal(scopes.code, scopes.why);
     const audiences = decideAudiences(asked.resources, addresses());
     if (!audiences.ok)
@@ -108,6 +110,7 @@ export class Devices {
     const { database, record, clock } = this.#needs;
     const now = new Date(clock.now());
     await database.transaction(async (tx) => {
+      await lockPerson(tx, decider.userId);
       const { userCode, scopes } = await this.#tickets.take(tx, decider.signInId, ticket);
       const found = await findPendingDevice(tx, userCode, now);
       const given = narrow(ticked ?? [], scopes);
@@ -144,17 +147,18 @@ export class Devices {
     }: { client: ClientRow; deviceCode: string; asked: Asked; actor: Actor },
   ): Promise<IssuedToken | { error: string; why: string }> {
     const hash = sha256(deviceCode);
-    const row = await lockDevice(tx, hash);
+    const found = await lockDevice(tx, hash);
     const now = this.#needs.clock.now();
-    if (row === undefined || row.clientId !== client.id) return unknownCode;
+    if (found === undefined || found.device.clientId !== client.id) return unknownCode;
+    const { device: row, user } = found;
     if (row.state === "used") return unknownCode;
     if (row.expiresAt.getTime() <= now) return expired;
     if (row.state === "denied") return denied;
-    if (row.state === "pending" || row.userId === null) return this.#wait(tx, row, now);
-    const person = await findUserWithMemberships(tx, row.userId);
-    if (person === undefined || person.user.disabledAt !== null) return denied;
+    // Approved a moment ago, after the look at who had: the next poll finds it.
+    if (row.state === "pending" || user === undefined) return this.#wait(tx, row, now);
+    if (user.disabledAt !== null) return denied;
     const { issued } = await this.#needs.appTokens.first(tx, {
-      user: person.user,
+      user,
       client,
       method: "device",
       granted: { scopes: row.scopes as Scope[], audiences: row.audiences },

@@ -120,7 +120,7 @@ export class Keys {
       if (!decision.ok) throw new Failure("unprocessable", "invalid_scope", decision.why);
       const details = { scope: decision.value.join(" ") };
       await record(tx, { actor, action: "key.updated", subject: id, projectId: key.projectId, details });
-      await revocations.record(tx, `${id}@scope`);
+      await revocations.record(tx, `${id} scope`);
       return updateKeyScopes(tx, id, decision.value);
     });
     await revocations.announce();

@@ -100,7 +100,7 @@ function exchange(
   };
   const proof = optionalProof(authorization, form);
   if (proof !== null) return clientProofs.run(proof, "any", origin, run);
-  return clientProofs.counted(null, { ...strangerFrom(origin), kind: "client" }, () => run(null));
+  return clientProofs.counted({ ...strangerFrom(origin), kind: "client" }, () => run(null));
 }
 
 /** RFC 7009. */

@@ -3,7 +3,7 @@
  *
  * Both are public apps: they have no secret, hold nothing of their own, and ask a person each time. They never hold what
  * belongs to people alone. Anybody may register, so an address may do so a few times an hour only, and a client that
- * nobody ever signed in with is swept away after a day.
+ * nobody signs in with is swept away after a day, and three months after the last one did.
  */
 import type { z } from "zod";
 import { type Origin, type RecordAudit, strangerFrom } from "../../db/audit-entry.ts";

@@ -143,7 +143,8 @@ function consentRoutes({ guard, oauth, attempts, addresses }: TokenRoutesNeeds) 
 }
 
 const sees = { plane: "control", scope: "control:read", who: "person" } as const satisfies ClosedPolicy;
-/** A key could otherwise make another one that outlives it. */
+/** A key or an app could otherwise make something that outlives it. */
+const makes = { plane: "control", scope: "control:write", who: "browser" } as const satisfies ClosedPolicy;
 const acts = { plane: "control", scope: "control:write", who: "signed_in" } as const satisfies ClosedPolicy;
 const listQuery = z.strictObject(pageQuery);
 
@@ -159,7 +160,7 @@ function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
     )
     .post(
       "",
-      guard.closed(acts, async ({ request, call, principal }) => {
+      guard.closed(makes, async ({ request, call, principal }) => {
         const { project_id, redirect_uris, ...asked } = await readJson(request, newClientForm);
         const projectId = project_id ?? null;
         requireMayMake(principal, projectId);
@@ -195,7 +196,7 @@ function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
     )
     .post(
       "/:client/rotation",
-      guard.closed(acts, async (opened) => {
+      guard.closed(makes, async (opened) => {
         const { id, scopes } = await kept(opened);
         // The new secret is worth all that the client may do.
         requireHeld(opened.principal, scopes.join(" "));
@@ -220,7 +221,7 @@ function keyRoutes({ guard, clients, keys, cursors }: TokenRoutesNeeds) {
     )
     .post(
       "",
-      guard.closed(acts, async ({ request, call, principal }) => {
+      guard.closed(makes, async ({ request, call, principal }) => {
         const asked = await readJson(request, newKeyForm);
         const projectId = asked.project_id ?? principal.projectId;
         const held = projectId === null ? principal : rightsIn(principal, projectId);

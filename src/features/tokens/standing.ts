@@ -18,7 +18,7 @@ import {
 } from "../../platform/scopes.ts";
 import type { Claims } from "./access-token.ts";
 import { clientOwner } from "./clients.ts";
-import { endsWith, isExchanged, signInOf } from "./lineage.ts";
+import { endsWith, isExchanged, rootOf, signInOf } from "./lineage.ts";
 import type { ClientRow, CookieHolder, KeyHolder, ProjectRow, TokenHolder, UserRow } from "./store.ts";
 
 export type Standing =
@@ -41,7 +41,7 @@ export function standingOfToken(claims: Claims, holder: TokenHolder | undefined)
   return stands(project, {
     ...owner.identity,
     credential: "access_token",
-    credentialId: claims.jti,
+    credentialId: rootOf(claims.jti),
     endsWith: [...owner.endsWith, ...endsWith(claims.jti)],
     signInId: isExchanged(claims.jti) ? null : signInOf(claims.jti),
     keyId: null,
@@ -159,14 +159,15 @@ function personIdentity({ user, memberships }: Person, client: ClientRow | null)
   };
 }
 
+/** Bound to a project, a credential is what it is there: rights, and the end of it. */
 function stands(project: ProjectRow | null, principal: Principal): Standing {
   if (project !== null && project.archivedAt !== null) return fallen("project_archived");
   const { projectId } = principal;
   if (projectId === null) return { ok: true, principal };
   const rights = rightsIn(principal, projectId);
   if (rights === null) return fallen("not_a_member");
-  const bound = { scopes: rights.scopes, endsWith: [...principal.endsWith, projectId] };
-  return { ok: true, principal: { ...principal, ...bound } };
+  const endsWith = [...principal.endsWith, projectId];
+  return { ok: true, principal: { ...principal, scopes: rights.scopes, endsWith } };
 }
 
 const fallen = (why: Extract<Standing, { ok: false }>["why"]): Standing => ({ ok: false, why });

@@ -34,6 +34,7 @@ const isOpen = ({ hash, signInId, kind, now }: AskedTicket) =>
     eq(tickets.kind, kind),
     isNull(tickets.usedAt),
     gt(tickets.expiresAt, now),
+    sql`exists (select from sign_ins where id = ${tickets.signInId} and ended_at is null)`,
   );
 
 export async function findTicket(db: Db, asked: AskedTicket): Promise<TicketRow | undefined> {
@@ -51,14 +52,40 @@ export async function insertCode(db: Db, code: typeof authorizationCodes.$inferI
   await db.insert(authorizationCodes).values(code);
 }
 
-/** Locked until the transaction ends: of two that redeem it at once the second sees it used. */
-export async function lockCode(db: Db, hash: Uint8Array): Promise<CodeRow | undefined> {
+/**
+ * Who allowed something, kept from changing until the transaction ends: of a sign-in that begins and one that ends all,
+ * the second sees what the first did. Always locked before the code, by everybody.
+ */
+export async function lockPerson(tx: Db, userId: string | null | undefined): Promise<UserRow | undefined> {
+  if (userId === null || userId === undefined) return undefined;
+  const rows = await tx.select().from(users).where(eq(users.id, userId)).for("share");
+  return rows[0];
+}
+
+/** Unused codes and approved devices of a person, whom the caller has locked. */
+export async function dropGrants(tx: Db, userId: string): Promise<void> {
+  await tx
+    .delete(authorizationCodes)
+    .where(and(eq(authorizationCodes.userId, userId), isNull(authorizationCodes.usedAt)));
+  await tx.delete(deviceCodes).where(and(eq(deviceCodes.userId, userId), eq(deviceCodes.state, "approved")));
+}
+
+/** Locked until the transaction ends: of two that redeem it at once the second sees it used. `user`: who allowed it. */
+export async function lockCode(
+  db: Db,
+  hash: Uint8Array,
+): Promise<{ code: CodeRow; user: UserRow | undefined } | undefined> {
+  const [known] = await db
+    .select({ userId: authorizationCodes.userId })
+    .from(authorizationCodes)
+    .where(eq(authorizationCodes.hash, hash));
+  const user = await lockPerson(db, known?.userId);
   const rows = await db
     .select()
     .from(authorizationCodes)
     .where(eq(authorizationCodes.hash, hash))
     .for("update");
-  return rows[0];
+  return rows[0] === undefined ? undefined : { code: rows[0], user };
 }
 
 export async function useCode(
@@ -101,9 +128,18 @@ export async function findPendingDevice(
   return rows[0];
 }
 
-export async function lockDevice(db: Db, hash: Uint8Array): Promise<DeviceRow | undefined> {
+/** As `lockCode`; without `user` when nobody had decided before it was locked. */
+export async function lockDevice(
+  db: Db,
+  hash: Uint8Array,
+): Promise<{ device: DeviceRow; user: UserRow | undefined } | undefined> {
+  const [known] = await db
+    .select({ userId: deviceCodes.userId })
+    .from(deviceCodes)
+    .where(eq(deviceCodes.hash, hash));
+  const user = await lockPerson(db, known?.userId);
   const rows = await db.select().from(deviceCodes).where(eq(deviceCodes.hash, hash)).for("update");
-  return rows[0];
+  return rows[0] === undefined ? undefined : { device: rows[0], user };
 }
 
 export async function updateDevice(

@@ -1,7 +1,7 @@
 /**
  * The tables clients, api_keys, revocations and signing_secrets.
  */
-import { and, eq, exists, gt, inArray, isNotNull, isNull, or, sql } from "drizzle-orm";
+import { and, eq, exists, gt, inArray, isNotNull, isNull, lt, or, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { apiKeys, clients, projects, revocations, signingSecrets, users } from "../../db/schema.ts";
 import type { ProjectRole } from "../../platform/scopes.ts";
@@ -16,22 +16,25 @@ export async function insertClient(db: Db, client: typeof clients.$inferInsert):
 }
 
 /**
- * True when something changed. A document may change its client, but never bring back a revoked one, nor take over
- * another kind's id.
+ * True when something changed. A document may change its client's name and addresses and give up scopes; it never gets
+ * scopes back, nor a revoked client, nor another kind's id.
  */
 export async function upsertDocumentClient(
   db: Db,
   client: { id: string; name: string; scopes: string[]; redirectUris: string[] },
 ): Promise<boolean> {
-  const { name, scopes, redirectUris } = client;
+  const { name, redirectUris } = client;
+  // In the order they had: what an operator took away stays away, and what the document takes away goes.
+  const narrowed = sql`array(select scope from unnest(${clients.scopes}) with ordinality as held(scope, n)
+    where scope = any(excluded.scopes) order by n)`;
   const rows = await db
     .insert(clients)
     .values({ ...client, kind: "desktop", origin: "document" })
     .onConflictDoUpdate({
       target: clients.id,
-      set: { name, scopes, redirectUris },
+      set: { name, scopes: narrowed, redirectUris, version: sql`${clients.version} + 1` },
       setWhere: sql`${clients.origin} = 'document' and (${clients.name}, ${clients.scopes}, ${clients.redirectUris})
-        is distinct from (excluded.name, excluded.scopes, excluded.redirect_uris)`,
+        is distinct from (excluded.name, ${narrowed}, excluded.redirect_uris)`,
     })
     .returning({ id: clients.id });
   return rows.length === 1;
@@ -244,6 +247,11 @@ export async function findUserWithMemberships(
 
 export async function insertRevocation(db: Db, subject: string): Promise<void> {
   await db.insert(revocations).values({ subject });
+}
+
+/** A log of news: whatever it ended carries its own end, or has outlived itself, a day later. */
+export async function sweepRevocations(db: Db, before: Date): Promise<void> {
+  await db.delete(revocations).where(lt(revocations.at, before));
 }
 
 /** A place in the log of revocations. `xid` is a 64-bit number as text. */

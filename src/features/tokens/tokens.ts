@@ -143,6 +143,8 @@ export class Tokens {
   async #endToken(tx: Db, client: ClientRow, token: string): Promise<string | null> {
     const claims = await this.#needs.accessTokens.verify(token);
     if (claims === null || claims.client_id !== client.id) return null;
+    // A revoked one again is no news, and no row.
+    if ((await this.#needs.examine(token)) === null) return null;
     await this.#needs.revocations.record(tx, claims.jti);
     return claims.jti;
   }
