@@ -127,7 +127,7 @@ export const vectors: Vector[] = [
           headers: { "content-type": "application/json" } })).status`),
     ...unread,
     own: /^204$/,
-    changes: ["sign_ins", "users"],
+    changes: ["authorization_codes", "device_codes", "sign_ins", "users"],
   },
   {
     name: "a kept-alive DELETE does not end a sign-in",

@@ -74,7 +74,8 @@ export class Login {
 
   /** Addresses are ASCII: what the database would fold into one of them is nobody's. */
   async #find(email: string): Promise<UserRow | undefined> {
-    return /^[\x21-\x7e]+$/.test(email) ? findUserByEmail(this.#needs.database.db, email) : undefined;
+    const isAscii = Buffer.byteLength(email) === email.length;
+    return isAscii ? findUserByEmail(this.#needs.database.db, email) : undefined;
   }
 
   /** For a person who has proved who they are. Throws `invalid_credentials` when they changed meanwhile. */

@@ -127,8 +127,8 @@ describe("a project", () => {
       expect(await refusalOf(who.fetch(`${at(project.id)}/members`))).toBe("404 not_found");
     }
     expect(await refusalOf(rename(key, { name: "x" }))).toBe("404 not_found");
-    expect(await refusalOf(archive(key))).toBe("404 not_found");
-    expect(await refusalOf(set(key, people.stranger.id, "owner"))).toBe("404 not_found");
+    expect(await refusalOf(archive(key))).toBe("403 sign_in_needed");
+    expect(await refusalOf(set(key, people.stranger.id, "owner"))).toBe("403 sign_in_needed");
     // Nor does it make another project, in which nobody bound it.
     expect(await refusalOf(key.fetch("/api/v1/projects", json("POST", { name: "x" })))).toBe(
       "403 bound_to_project",

@@ -59,7 +59,7 @@ export function judgeRequest(
   });
   const wrong = whatIsWrong(params);
   if (wrong !== null) return refuse(...wrong);
-  const scopes = scopesOf(ownScopes(params.get("scope")), known, person);
+  const scopes = scopesOf(ownScopes(params.get("scope") || null), known, person);
   if ("why" in scopes) return refuse(scopes.error, scopes.why);
   const audiences = decideAudiences(params.getAll("resource").filter(Boolean), addresses);
   if (!audiences.ok) return refuse("invalid_target", foreignResource(audiences.resource, addresses).why);
@@ -155,6 +155,7 @@ function scopesOf(
 
 /** Without OpenID Connect's own, which its clients ask everywhere: an app always gets a refresh token, never an ID token. */
 export function ownScopes(text: string | null): string | null {
+  if (text === null || text.trim() === "") return text;
   const rest = (text ?? "").split(" ").filter((name) => !foreignScopes.has(name));
   return rest.join(" ").trim() || null;
 }

@@ -229,8 +229,14 @@ describe("a person's token", () => {
         headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
         body: JSON.stringify({ scope: "llm:chat" }),
       });
-    expect((await newKey(access_token)).status).toBe(201);
-    expect((await newKey(made)).status).toBe(403);
+    const ends = (token: string) =>
+      desk.send("/api/v1/me/sessions/sgn_x", {
+        method: "DELETE",
+        headers: { authorization: `Bearer ${token}` },
+      });
+    // An app acts for its person's sign-ins, its helper does not, and neither makes what would outlive it.
+    expect([(await ends(access_token)).status, (await ends(made)).status]).toEqual([404, 403]);
+    expect([(await newKey(access_token)).status, (await newKey(made)).status]).toEqual([403, 403]);
   });
 
   test("of an administrator is bound to any project that is there and open, and to no other", async () => {

@@ -215,7 +215,7 @@ const mistakes: Row[] = [
     again("code_challenge_method", "plain"),
     "app invalid_request",
   ],
-  ["6749 §4.1.2.1", "an unknown scope", set("scope", "llm:chat openid"), "app invalid_scope"],
+  ["6749 §4.1.2.1", "an unknown scope", set("scope", "llm:chat everything"), "app invalid_scope"],
   ["6749 §3.3", "scopes are case sensitive", set("scope", "LLM:chat"), "app invalid_scope"],
   ["6749 §3.3", "scopes are parted by spaces", set("scope", "llm:chat,usage:read"), "app invalid_scope"],
   ["6749 §3.3", "not by tabs", set("scope", "llm:chat\tusage:read"), "app invalid_scope"],

@@ -172,7 +172,7 @@ const startsDevice: Family = {
       all(without("client_id"), header("authorization", basicOf(machine))),
       "400 unauthorized_client",
     ],
-    ["6749 §3.3", "an unknown scope", set("scope", "openid"), "400 invalid_scope"],
+    ["6749 §3.3", "an unknown scope", set("scope", "everything"), "400 invalid_scope"],
     ["6749 §3.3", "a scope beyond the client", set("scope", "llm:chat mcp:write"), "400 invalid_scope"],
     ["6749 §3.3", "an administrator's scope", set("scope", "admin"), "400 invalid_scope"],
     ["6749 §3.3", "spaces alone name no scope", set("scope", " "), "400 invalid_scope"],

@@ -98,7 +98,7 @@ describe("an app that registers itself", () => {
   });
 
   test("is said to have named itself, and its name is shown as text", async () => {
-    const name = "SpecGate <b>Official</b> \u202e<script>";
+    const name = "SpecGate <b>Official</b> <script>";
     const app = appOf(desk.send, (await registered({ client_name: name })).client_id);
     const ticket = await app.ticket(person, app.asking().params);
     const page = await (await person.get(`/oauth/consent?ticket=${ticket}`)).text();

