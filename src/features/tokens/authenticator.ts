@@ -67,6 +67,8 @@ export function createAuthenticator(needs: AuthenticatorNeeds): Authenticator {
       return lookUp.cached(bearer, plane) ?? lookUp.first(bearer, plane);
     },
     authenticateCookie(cookie) {
+      // Whatever is not spelled like one is not worth a question to the database.
+      if (!/^sgc_[\w-]{43}$/.test(cookie)) return null;
       const credential = cookieKey + cookie;
       const cached = lookUp.cached(credential, "control");
       return cached ?? lookUp.first(credential, "control").catch(nullWhenUnauthenticated);

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
+import { sql } from "drizzle-orm";
 import { deskUrl, localActor } from "../../testing/desk.ts";
 import {
   appOf,
@@ -200,6 +201,23 @@ describe("a code in two hands", () => {
     );
     expect(more).toEqual([]);
     await ended(pair?.access_token ?? "none");
+  });
+
+  test("gives nothing to whoever redeems it while the person is being disabled", async () => {
+    const browser = await newPerson(desk);
+    const code = await desktop.code(browser);
+    const [begun, held] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const disabling = desk.database.transaction(async (tx) => {
+      await tx.execute(sql`update users set disabled_at = now() where id = ${browser.id}`);
+      begun.resolve();
+      await held.promise;
+    });
+    await begun.promise;
+    const redeeming = desktop.redeem(code);
+    await Bun.sleep(100);
+    held.resolve();
+    await disabling;
+    expect(await refusalOf(await redeeming)).toBe("invalid_grant");
   });
 
   test("is spent by one wrong guess at its verifier", async () => {

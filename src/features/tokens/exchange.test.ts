@@ -211,6 +211,20 @@ describe("a person's token", () => {
     expect(await refusalOf(await exchange(access_token, { project_id: alpha }))).toBe("invalid_request");
   });
 
+  test("bound to a project says no more than the person's role there leaves", async () => {
+    const vera = await newPerson(desk);
+    await join(alpha, vera.id, "viewer");
+    const scope = "llm:chat control:read control:write";
+    const { access_token } = await desktop.signIn(vera, { scope });
+    const bound = await granted<IssuedToken>(exchange(access_token, { project_id: alpha }));
+    expect(bound.scope).toBe("control:read");
+    expect(await desk.knock(bound.access_token)).toBe(403);
+    const wide = await exchange(access_token, { project_id: alpha, scope: "control:write" });
+    expect(await refusalOf(wide)).toBe("invalid_scope");
+    const chat = await child(access_token, { scope: "llm:chat" });
+    expect(await refusalOf(await exchange(chat, { project_id: alpha }))).toBe("invalid_scope");
+  });
+
   test("ends its children with its sign-in", async () => {
     const pair = await desktop.signIn(await newPerson(desk));
     const made = await child(await child(pair.access_token));

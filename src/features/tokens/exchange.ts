@@ -49,11 +49,11 @@ export class Exchanges {
     const principal = claims === null ? null : await examine(subjectToken);
     if (claims === null || principal === null) throw invalidSubject();
     if (clientId !== null && clientId !== claims.client_id) throw foreignSubject();
-    const granted = { scopes: [...principal.scopes], audiences: claims.aud };
-    const decision = decideNarrower(granted, asked, addresses());
-    if (!decision.ok) throw oauthRefusal(decision.code, decision.why);
     const binding = bindingOf(principal, asked);
     await this.#requireOpen(binding);
+    const granted = { scopes: scopesIn(principal, binding), audiences: claims.aud };
+    const decision = decideNarrower(granted, asked, addresses());
+    if (!decision.ok) throw oauthRefusal(decision.code, decision.why);
     const jti = childTokenId(claims.jti);
     if (jti === null) throw oauthRefusal("invalid_request", "This token was exchanged too often already.");
     const issuedAt = Math.floor(clock.now() / 1000);
@@ -114,6 +114,12 @@ export class Exchanges {
 }
 
 type Binding = { projectId: string | null; sessionId: string | null };
+
+/** What the role in the project leaves, so that a token never says more than it can do. */
+function scopesIn(principal: Principal, { projectId }: Binding): Scope[] {
+  const rights = projectId === null ? principal : rightsIn(principal, projectId);
+  return [...(rights?.scopes ?? [])];
+}
 
 /** A binding may be added, never changed. */
 function bindingOf(principal: Principal, { projectId, sessionId }: Asked): Binding {

@@ -98,6 +98,7 @@ export function decideSubset(
   text: string | null,
   holds: "was granted" | "this client holds" | "this key holds",
 ): Decision<Scope[]> {
+  if (held.length === 0) return refuse("invalid_scope", `Nothing is left of what ${holds}.`);
   if (text === null) return done([...held]);
   const parsed = parseScope(text);
   if (!parsed.ok) return refuse("invalid_scope", `Unknown scope: ${parsed.unknown.map(quoted).join(", ")}.`);

@@ -162,4 +162,11 @@ describe("a refresh token", () => {
     const next = await granted(app.refresh(pair.refresh_token));
     expect([next.scope, claimsOf(next.access_token).role]).toEqual(["llm:chat", "user"]);
   });
+
+  test("gives nothing where nothing is left", async () => {
+    const ada = await newPerson(desk, "admin");
+    const pair = await app.signIn(ada, { scope: "admin" });
+    await desk.users.change(localActor, ada.id, { role: "user" });
+    expect(await refusalOf(await app.refresh(pair.refresh_token))).toBe("invalid_scope");
+  });
 });

@@ -84,12 +84,6 @@ export async function updateClient(
   return rows[0];
 }
 
-/** As it is until the transaction ends: whoever disables the person waits, and finds what came of it. */
-export async function holdUser(tx: Db, id: string): Promise<UserRow | undefined> {
-  const rows = await tx.select().from(users).where(eq(users.id, id)).for("share");
-  return rows[0];
-}
-
 /** False when the client is revoked or public. */
 export async function updateClientSecret(db: Db, id: string, secretHash: Uint8Array): Promise<boolean> {
   const rows = await db
