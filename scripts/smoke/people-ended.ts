@@ -5,7 +5,6 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { urlOf } from "../../src/db/connection.ts";
-import { embeddedEndpoints } from "../../src/db/embedded.ts";
 import { openDataDir } from "../../src/platform/data-dir.ts";
 import { type Gateway, serve } from "../gateway.ts";
 import { Caller, output } from "./caller.ts";
@@ -45,6 +44,8 @@ export async function endedSignIns(check: Check, place: Place): Promise<void> {
 
 /** Behind one public URL, as two gateways behind a load balancer are. */
 async function beside({ gateway, dataDir, surroundings }: Place): Promise<Gateway> {
+  // Loaded here, because it embeds the packed PostgreSQL, which a clean checkout does not have yet.
+  const { embeddedEndpoints } = await import("../../src/db/embedded.ts");
   const endpoints = embeddedEndpoints(openDataDir(dataDir, { create: false }));
   if (endpoints === null) throw new Error(`no PostgreSQL runs in ${dataDir}`);
   const cwd = join(surroundings.cwd, "second");
