@@ -5,6 +5,7 @@
 import { type Origin, type RecordAudit, strangerFrom } from "../../db/audit-entry.ts";
 import type { Database } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { Failure } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import type { Login } from "./login.ts";
@@ -96,8 +97,6 @@ export class Setup {
 }
 
 const nowhere: Origin = { ip: null, userAgent: null, requestId: null };
-
-const sha256 = (text: string): Uint8Array => new Bun.CryptoHasher("sha256").update(text).digest();
 
 const closed = (): Failure =>
   new Failure(

@@ -8,6 +8,7 @@
 import type { Origin } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { newId } from "../../platform/ids.ts";
 import {
   endSignIn,
@@ -133,5 +134,3 @@ export class SignIns {
 }
 
 const from = ({ ip, userAgent }: Origin) => ({ ip, userAgent });
-
-const sha256 = (text: string): Uint8Array => new Bun.CryptoHasher("sha256").update(text).digest();

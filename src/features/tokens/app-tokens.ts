@@ -8,6 +8,7 @@
 import type { Actor, Origin, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { ceiling, narrow, type Scope } from "../../platform/scopes.ts";
 import type { AccessTokens } from "./access-token.ts";
 import type { Addresses } from "./audiences.ts";
@@ -15,7 +16,7 @@ import type { IssuedToken } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import { type Asked, decideNarrower, type Granted } from "./grant.ts";
 import { appTokenId } from "./lineage.ts";
-import { mintRefreshToken, refreshTokenOf, sha256 } from "./minting.ts";
+import { mintRefreshToken, refreshTokenOf } from "./minting.ts";
 import type { Revocations } from "./revocations.ts";
 import type { ClientRow, UserRow } from "./store.ts";
 import { insertRefreshToken, lockRefresh, type RefreshHolder, useRefreshToken } from "./store-apps.ts";

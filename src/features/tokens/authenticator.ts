@@ -9,13 +9,14 @@
  */
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { asFailure, Failure } from "../../platform/failure.ts";
 import { unauthenticated } from "../../platform/guard.ts";
 import type { Authenticate, AuthenticateCookie, Plane, Principal } from "../../platform/principal.ts";
 import { type AccessTokens, type Claims, tokenCharsMax } from "./access-token.ts";
 import { planesOf } from "./audiences.ts";
 import { endsWith } from "./lineage.ts";
-import { isKey, looksLikeKey, sha256 } from "./minting.ts";
+import { isKey, looksLikeKey } from "./minting.ts";
 import { type CachedPrincipal, PrincipalCache } from "./principal-cache.ts";
 import { type Standing, standingOfCookie, standingOfKey, standingOfToken } from "./standing.ts";
 import { type CookieHolder, findKeyHolder, findTokenHolder, findUserWithMemberships } from "./store.ts";

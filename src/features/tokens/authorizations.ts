@@ -7,6 +7,7 @@
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { Principal } from "../../platform/principal.ts";
 import { narrow, type Scope } from "../../platform/scopes.ts";
@@ -16,11 +17,11 @@ import { type AskedConsent, answerLocation, clientIdOf, judgeRequest } from "./a
 import type { IssuedToken } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import type { Asked } from "./grant.ts";
-import { mintAuthorizationCode, sha256 } from "./minting.ts";
+import { mintAuthorizationCode } from "./minting.ts";
 import type { Revocations } from "./revocations.ts";
 import { type ClientRow, findClient } from "./store.ts";
 import { type CodeRow, insertCode, lockCode, lockPerson, useCode } from "./store-apps.ts";
-import { Tickets } from "./tickets.ts";
+import { nothingTicked, Tickets } from "./tickets.ts";
 
 export type AuthorizationsNeeds = {
   database: Database;
@@ -197,6 +198,3 @@ function whatIsWrong(row: CodeRow, { redirectUri, verifier }: Redemption, now: n
 }
 
 const unknownCode = "This code is not one of this client's.";
-
-const nothingTicked = (): Failure =>
-  new Failure("invalid", "nothing_ticked", "Nothing was ticked. Go back and tick something, or deny.");

@@ -8,11 +8,11 @@
 import { type Actor, type Origin, type RecordAudit, strangerFrom } from "../../db/audit-entry.ts";
 import type { Database } from "../../db/database.ts";
 import type { Attempts } from "../../platform/attempts.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { asFailure, type Failure } from "../../platform/failure.ts";
 import { isId } from "../../platform/ids.ts";
 import { desktopClientId } from "./clients.ts";
 import { type ClientProof, invalidClient } from "./form.ts";
-import { sha256 } from "./minting.ts";
 import { type ClientRow, findClient } from "./store.ts";
 
 /** Which clients an endpoint is for: with a secret, without one, or either. */

@@ -7,14 +7,15 @@
  */
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import { type ClientKind, ceiling, type Owner } from "../../platform/scopes.ts";
 import { requireVersion } from "../../platform/versions.ts";
-import type { Reach } from "./access-admin.ts";
 import { type ClientLine, type CreatedClient, clientNameForm } from "./contract.ts";
-import { mintClientSecret, sha256 } from "./minting.ts";
+import type { Reach } from "./keepers.ts";
+import { mintClientSecret } from "./minting.ts";
 import { whyNotRedirect } from "./redirects.ts";
 import type { Revocations } from "./revocations.ts";
 import { registeredScopes } from "./rights.ts";

@@ -7,6 +7,7 @@
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { Failure } from "../../platform/failure.ts";
 import { createQuota } from "../../platform/quota.ts";
 import { ceiling, narrow, type Scope } from "../../platform/scopes.ts";
@@ -17,7 +18,7 @@ import { ownScopes } from "./authorize.ts";
 import type { IssuedToken, StartedDevice } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import { type Asked, decideSubset, foreignResource } from "./grant.ts";
-import { mintDeviceCode, mintUserCode, sha256, showUserCode } from "./minting.ts";
+import { mintDeviceCode, mintUserCode, showUserCode } from "./minting.ts";
 import type { ClientRow } from "./store.ts";
 import {
   type DeviceRow,
@@ -28,7 +29,7 @@ import {
   lockPerson,
   updateDevice,
 } from "./store-apps.ts";
-import { Tickets } from "./tickets.ts";
+import { nothingTicked, Tickets } from "./tickets.ts";
 
 export type DevicesNeeds = {
   database: Database;
@@ -201,7 +202,5 @@ const denied = { error: "access_denied", why: "The person said no." };
 
 const notAnApp = (): Failure =>
   oauthRefusal("unauthorized_client", "Only an app that a person signs in to may use the device flow.");
-const nothingTicked = (): Failure =>
-  new Failure("invalid", "nothing_ticked", "Nothing was ticked. Go back and tick something, or deny.");
 const tooLate = (): Failure =>
   new Failure("invalid", "ticket_spent", "This code was decided already, or is more than ten minutes old.");

@@ -1,11 +1,12 @@
 import { afterAll, expect, test } from "bun:test";
 import fc from "fast-check";
+import { sha256 } from "../../platform/digest.ts";
 import { asFailure } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { testDatabase } from "../../testing/cluster.ts";
 import { assemble, deskUrl, localActor } from "../../testing/desk.ts";
 import type { Asked } from "./grant.ts";
-import { mintRefreshToken, sha256 } from "./minting.ts";
+import { mintRefreshToken } from "./minting.ts";
 import { type ClientRow, findClient } from "./store.ts";
 
 const historiesMin = 10_000;

@@ -7,16 +7,17 @@
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import { keyCeiling, narrow, type Owner, type Scope } from "../../platform/scopes.ts";
 import { requireVersion } from "../../platform/versions.ts";
-import type { Reach } from "./access-admin.ts";
 import { clientOwner, requireOpenProject } from "./clients.ts";
 import { type CreatedKey, expiresDaysForm, type KeyLine } from "./contract.ts";
 import { decideSubset } from "./grant.ts";
-import { hintOf, mintKey, sha256 } from "./minting.ts";
+import type { Reach } from "./keepers.ts";
+import { hintOf, mintKey } from "./minting.ts";
 import type { Revocations } from "./revocations.ts";
 import { registeredScopes } from "./rights.ts";
 import {

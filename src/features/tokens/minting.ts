@@ -52,8 +52,6 @@ export const looksLikeKey = (text: string): boolean => text.startsWith("sgk_");
 export const isKey = (text: string): boolean =>
   keyForm.test(text) && checksumOf(text.slice(0, -checksumLength)) === text.slice(-checksumLength);
 
-export const sha256 = (text: string): Uint8Array => new Bun.CryptoHasher("sha256").update(text).digest();
-
 /** What its owner sees of a key later. */
 export const hintOf = (key: string): string => key.slice(-4);
 

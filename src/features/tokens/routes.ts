@@ -15,11 +15,11 @@ import { parseQuery } from "../../platform/query.ts";
 import { rightsIn } from "../../platform/scopes.ts";
 import { seenVersion, versioned } from "../../platform/versions.ts";
 import { readJson } from "../../platform/wire-body.ts";
-import { reachOf, requireHeld, requireKeeper, requireKeyKeeper, requireMayMake } from "./access-admin.ts";
 import { type Addresses, planePaths } from "./audiences.ts";
 import { type Clients, lineOf as clientLine } from "./clients.ts";
 import { authorize, showConsent, showDevice, takeConsent, takeDevice } from "./consent-endpoints.ts";
 import { clientChangeForm, keyChangeForm, newClientForm, newKeyForm } from "./contract.ts";
+import { reachOf, requireHeld, requireKeeper, requireKeyKeeper, requireMayMake } from "./keepers.ts";
 import { type Keys, lineOf as keyLine } from "./keys.ts";
 import { type Doors, resourceMetadata, serverMetadata } from "./metadata.ts";
 import {

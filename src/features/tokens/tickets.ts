@@ -4,8 +4,9 @@
  */
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { Failure } from "../../platform/failure.ts";
-import { mintTicket, sha256 } from "./minting.ts";
+import { mintTicket } from "./minting.ts";
 import { findTicket, insertTicket, type TicketRow, takeTicket } from "./store-apps.ts";
 
 const lifeMs = 10 * 60_000;
@@ -43,6 +44,10 @@ export class Tickets<Details> {
     return { hash: sha256(ticket), signInId, kind: this.kind, now: new Date(this.needs.clock.now()) };
   }
 }
+
+/** A decision for an app that gives it nothing is a mistake: there is a button for that. */
+export const nothingTicked = (): Failure =>
+  new Failure("invalid", "nothing_ticked", "Nothing was ticked. Go back and tick something, or deny.");
 
 function detailsOf<Details>(row: TicketRow | undefined): Details {
   if (row === undefined) {

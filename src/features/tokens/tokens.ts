@@ -7,6 +7,7 @@
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { type Failure, notFound } from "../../platform/failure.ts";
 import type { Principal } from "../../platform/principal.ts";
 import type { AccessTokens } from "./access-token.ts";
@@ -16,7 +17,7 @@ import type { Introspection, IssuedToken } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import { type Asked, decideGrant } from "./grant.ts";
 import { clientTokenId } from "./lineage.ts";
-import { looksLikeRefreshToken, sha256 } from "./minting.ts";
+import { looksLikeRefreshToken } from "./minting.ts";
 import type { Revocations } from "./revocations.ts";
 import { type ClientRow, findClient, findProject } from "./store.ts";
 import { lockRefresh } from "./store-apps.ts";
