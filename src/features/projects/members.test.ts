@@ -186,6 +186,15 @@ describe("members", () => {
     expect((await members()).data.map(({ user_id }) => user_id)).not.toContain(ed.id);
   });
 
+  test("count no owner who is disabled", async () => {
+    const { ada, olga } = people;
+    const gone = await gateway.users.create(localActor, { email: "gone@example.com", role: "user" });
+    await set(olga, gone.id, "owner");
+    await gateway.users.change(localActor, gone.id, { disabled: true });
+    expect(await refusalOf(remove(olga, olga.id))).toBe("409 last_owner");
+    expect((await remove(ada, gone.id)).status).toBe(204);
+  });
+
   test("always have an owner among them, also when two owners leave at once", async () => {
     const { ada, olga, ed } = people;
     for (const who of [olga, ada]) {

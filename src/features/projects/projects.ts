@@ -22,7 +22,7 @@ import {
   projectNameForm,
 } from "./contract.ts";
 import {
-  countOwners,
+  countOtherOwners,
   deleteMember,
   findMember,
   findPerson,
@@ -138,7 +138,7 @@ export class Projects {
       const before = await findMember(tx, member.projectId, member.userId);
       requireVersion(before ?? neverSeen, seen);
       if (before?.role === member.role) return memberView(before, person.email);
-      if (before?.role === "owner") await requireAnotherOwner(tx, member.projectId);
+      if (before?.role === "owner") await requireAnotherOwner(tx, member.projectId, member.userId);
       return memberView(await this.#setMember(tx, actor, member), person.email);
     });
     await this.#needs.revocations.announce();
@@ -156,7 +156,7 @@ export class Projects {
       const before = await findMember(tx, projectId, userId);
       if (before === undefined) return;
       requireVersion(before, seen);
-      if (before.role === "owner") await requireAnotherOwner(tx, projectId);
+      if (before.role === "owner") await requireAnotherOwner(tx, projectId, userId);
       await deleteMember(tx, projectId, userId);
       await this.#followMember(tx, actor, "member.removed", { projectId, userId });
     });
@@ -222,8 +222,8 @@ export class Projects {
 /** Whoever says that they saw a version of what is not there saw something else. */
 const neverSeen = { version: 0 };
 
-async function requireAnotherOwner(tx: Db, projectId: string): Promise<void> {
-  if ((await countOwners(tx, projectId)) > 1) return;
+async function requireAnotherOwner(tx: Db, projectId: string, userId: string): Promise<void> {
+  if ((await countOtherOwners(tx, projectId, userId)) > 0) return;
   throw new Failure(
     "conflict",
     "last_owner",

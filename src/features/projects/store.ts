@@ -1,7 +1,7 @@
 /**
  * The tables projects and project_members.
  */
-import { and, asc, eq, gt, inArray, isNull, sql } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, isNull, ne, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { projectMembers, projects, users } from "../../db/schema.ts";
 import type { ProjectRole } from "../../platform/scopes.ts";
@@ -121,10 +121,19 @@ export async function deleteMember(tx: Db, projectId: string, userId: string): P
     .where(and(eq(projectMembers.projectId, projectId), eq(projectMembers.userId, userId)));
 }
 
-export async function countOwners(tx: Db, projectId: string): Promise<number> {
+/** Besides this person, and only those who can still act. */
+export async function countOtherOwners(tx: Db, projectId: string, userId: string): Promise<number> {
   const rows = await tx
     .select({ userId: projectMembers.userId })
     .from(projectMembers)
-    .where(and(eq(projectMembers.projectId, projectId), eq(projectMembers.role, "owner")));
+    .innerJoin(users, eq(users.id, projectMembers.userId))
+    .where(
+      and(
+        eq(projectMembers.projectId, projectId),
+        ne(projectMembers.userId, userId),
+        eq(projectMembers.role, "owner"),
+        isNull(users.disabledAt),
+      ),
+    );
   return rows.length;
 }

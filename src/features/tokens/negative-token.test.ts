@@ -294,6 +294,8 @@ const refreshes: Family = {
   rows: [
     ...isPublic,
     ...askedRows,
+    ["contract §3", "project_id binds no app", set("project_id", newId("prj")), "400 invalid_request"],
+    ["contract §3", "session_id binds no app", set("session_id", newId("ses")), "400 invalid_request"],
     ["6749 §6", "refresh_token is required", without("refresh_token"), "400 invalid_request"],
     ["6749 §3.2", "an empty refresh_token is none", empty("refresh_token"), "400 invalid_request"],
     ["6749 §3.2", "refresh_token must not stand twice", again("refresh_token"), "400 invalid_request"],

@@ -44,7 +44,7 @@ const grants: Record<Exclude<GrantType, typeof exchangeType>, { proof: ProofKind
         code: required(form, "code"),
         redirectUri: form.get("redirect_uri"),
         verifier: required(form, "code_verifier"),
-        asked: { ...askedOf(form), scope: null },
+        asked: { ...unboundOf(form), scope: null },
       };
       return authorizations.redeem(client, redemption, actor);
     },
@@ -52,12 +52,12 @@ const grants: Record<Exclude<GrantType, typeof exchangeType>, { proof: ProofKind
   refresh_token: {
     proof: "any",
     answer: ({ appTokens }, form, client, actor) =>
-      appTokens.refresh(client, required(form, "refresh_token"), askedOf(form), actor),
+      appTokens.refresh(client, required(form, "refresh_token"), unboundOf(form), actor),
   },
   "urn:ietf:params:oauth:grant-type:device_code": {
     proof: "any",
     answer: ({ devices }, form, client, actor) =>
-      devices.redeem(client, required(form, "device_code"), { ...askedOf(form), scope: null }, actor),
+      devices.redeem(client, required(form, "device_code"), { ...unboundOf(form), scope: null }, actor),
   },
 };
 
@@ -162,6 +162,16 @@ async function read(request: Request) {
   const call = callOf(request);
   const form = await readForm(request, call.url);
   return { form, call, authorization: request.headers.get("authorization") };
+}
+
+/** An app is told that it is not narrowed like this, so that it never runs with more than it believes. */
+function unboundOf(form: OAuthForm): Asked {
+  const asked = askedOf(form);
+  if (asked.projectId === null && asked.sessionId === null) return asked;
+  throw oauthRefusal(
+    "invalid_request",
+    "project_id and session_id bind a client's own token; bind an app's by token exchange.",
+  );
 }
 
 function askedOf(form: OAuthForm): Asked {
