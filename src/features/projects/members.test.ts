@@ -188,7 +188,7 @@ describe("members", () => {
 
   test("count no owner who is disabled", async () => {
     const { ada, olga } = people;
-    const gone = await gateway.users.create(localActor, { email: "gone@example.com", role: "user" });
+    const gone = await gateway.users.create(localActor, { email: "former@example.com", role: "user" });
     await set(olga, gone.id, "owner");
     await gateway.users.change(localActor, gone.id, { disabled: true });
     expect(await refusalOf(remove(olga, olga.id))).toBe("409 last_owner");
