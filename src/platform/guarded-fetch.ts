@@ -112,7 +112,7 @@ async function follow(dial: Dial, first: Hop, redirectsMax: number): Promise<Res
 const locationOf = (response: Response): string | null =>
   [301, 302, 303, 307, 308].includes(response.status) ? response.headers.get("location") : null;
 
-/** Of the caller's headers these go to another origin: any other may be a credential. */
+/** Of the caller's headers these alone go to another origin; the rest may be credentials. */
 const travelling = ["accept", "user-agent"];
 
 /**
