@@ -3,10 +3,14 @@ import m0000 from "./0000_schema.sql" with { type: "text" };
 import m0001 from "./0001_guards.sql" with { type: "text" };
 import m0002 from "./0002_people.sql" with { type: "text" };
 import m0003 from "./0003_people_rights.sql" with { type: "text" };
+import m0004 from "./0004_control_plane.sql" with { type: "text" };
+import m0005 from "./0005_control_plane_rights.sql" with { type: "text" };
 
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_schema", sql: m0000 },
   { name: "0001_guards", sql: m0001 },
   { name: "0002_people", sql: m0002 },
   { name: "0003_people_rights", sql: m0003 },
+  { name: "0004_control_plane", sql: m0004 },
+  { name: "0005_control_plane_rights", sql: m0005 },
 ];

@@ -4,10 +4,12 @@
  * A route whose handler the guard did not make stops the start: nothing is public by omission.
  */
 import { type AnyElysia, Elysia } from "elysia";
+import { auditRoutes } from "./features/audit/routes.ts";
 import { healthRoutes } from "./features/health/routes.ts";
 import { identityRoutes } from "./features/identity/routes.ts";
 import { llmRoutes } from "./features/llm/routes.ts";
 import { projectRoutes } from "./features/projects/routes.ts";
+import { sessionRoutes } from "./features/sessions/routes.ts";
 import { tokenRoutes } from "./features/tokens/routes.ts";
 import { usageRoutes } from "./features/usage/routes.ts";
 import { callOf } from "./platform/call.ts";
@@ -25,8 +27,21 @@ export type App = {
 
 /** Every route of the gateway, on one screen. */
 export function createApp(parts: Parts): App {
-  const { guard, identity, oidc, addresses, completions, prices, gateway, usage, health, config, cursors } =
-    parts;
+  const {
+    guard,
+    identity,
+    oidc,
+    addresses,
+    completions,
+    prices,
+    gateway,
+    usage,
+    audit,
+    health,
+    config,
+    cursors,
+  } = parts;
+  const { changes, control } = parts;
   const { oauth, clients, keys, projects, attempts } = identity;
   const requestsPerMinute = () => parts.limitNumbers().requests;
   const publicUrl = () => addresses().publicUrl;
@@ -49,8 +64,9 @@ export function createApp(parts: Parts): App {
       projectNames,
     }),
     projectRoutes({ guard, projects, cursors }),
+    sessionRoutes({ guard, changes, sessions: control.sessions }),
     llmRoutes({ guard, completions, prices, gateway }),
-    new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })),
+    new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })).use(auditRoutes({ guard, audit })),
   ]);
 }
 

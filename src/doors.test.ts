@@ -37,7 +37,7 @@ const foreign: Record<string, string> = {
   user: stranger.id,
   client: foreignClient.client_id,
   key: foreignKey.id,
-  session: adasSignIn?.signIn.id ?? "",
+  signIn: adasSignIn?.signIn.id ?? "",
   req: "req_00000000000000000000000000000000",
 };
 const own = { ...foreign, project: robo.projectId };

@@ -5,13 +5,16 @@
  */
 import { mkdirSync } from "node:fs";
 import type { RecordAudit } from "./db/audit-entry.ts";
+import { type Changes, createChanges } from "./db/changes.ts";
 import type { Database } from "./db/database.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
+import { createLocate, type Locate } from "./db/places.ts";
 import { createRecord } from "./features/audit/audit.ts";
 import { openHeads } from "./features/audit/heads.ts";
 import { sealKeyIn } from "./features/audit/seal-key.ts";
 import { createSealer } from "./features/audit/sealer.ts";
 import { findEpoch } from "./features/audit/store.ts";
+import { AuditTrail } from "./features/audit/trail.ts";
 import { Health } from "./features/health/health.ts";
 import { Login } from "./features/identity/login.ts";
 import { createOidc, type Oidc } from "./features/identity/oidc.ts";
@@ -24,6 +27,7 @@ import { Completions } from "./features/llm/llm.ts";
 import { createPrices } from "./features/llm/prices.ts";
 import { Watch } from "./features/llm/watch.ts";
 import { Projects } from "./features/projects/projects.ts";
+import { Sessions, type SessionsNeeds } from "./features/sessions/sessions.ts";
 import { createAccessTokens } from "./features/tokens/access-token.ts";
 import { AppTokens, type AppTokensNeeds } from "./features/tokens/app-tokens.ts";
 import type { Addresses } from "./features/tokens/audiences.ts";
@@ -90,9 +94,12 @@ export type Parts = {
   /** Null: nobody signs in through an identity provider here. */
   readonly oidc: Oidc | null;
   readonly cursors: Cursors;
+  readonly changes: Changes;
+  readonly control: Control;
   readonly completions: Completions;
   readonly prices: ReturnType<typeof createPrices>;
   readonly usage: Usage;
+  readonly audit: AuditTrail;
   readonly health: Health;
   readonly ledger: Ledger;
   /** Resolves when this boot has been taken over by another copy of the data dir. */
@@ -101,6 +108,7 @@ export type Parts = {
 };
 
 export type Identity = ReturnType<typeof assembleIdentity>;
+export type Control = ReturnType<typeof assembleControl>;
 
 export async function wire(input: WiringInput): Promise<Parts> {
   const { config, gateway, dir, database, clock, log, addresses } = input;
@@ -113,7 +121,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
 
   const limitNumbers = () => limitNumbersOf(gateway());
   const limits = createLimits(limitNumbers);
-  const guard = guardOf(identity, { addresses, limits, log });
+  const guard = guardOf(identity, { addresses, limits, locate: createLocate(database), log });
   const prices = createPrices(gateway);
   const counter = createTokenCounter();
   const watch = new Watch();
@@ -130,7 +138,15 @@ export async function wire(input: WiringInput): Promise<Parts> {
   });
   identity.feed.onRevoked((subject) => completions.cut(subject));
   const cursors = createCursors(dir.secretFile("cursor-secret", 32));
+  const changes = createChanges({
+    database,
+    record,
+    told: () => undefined,
+    announce: () => identity.revocations.announce(),
+  });
+  const control = assembleControl({ database, changes, cursors });
   const usage = new Usage({ db: database.db, cursors });
+  const audit = new AuditTrail({ db: database.db, cursors });
   const health = createHealth(input, ledger, completions);
   const pulse = keepPulse(input);
   const broom = setInterval(() => void sweep(identity, log), sweepEveryMs);
@@ -143,9 +159,12 @@ export async function wire(input: WiringInput): Promise<Parts> {
     identity,
     oidc,
     cursors,
+    changes,
+    control,
     completions,
     prices,
     usage,
+    audit,
     health,
     ledger,
     fenced: pulse.fenced,
@@ -163,13 +182,14 @@ export async function wire(input: WiringInput): Promise<Parts> {
 /** The one door maker, for the gateway as for tests. */
 export const guardOf = (
   { authenticator }: Pick<Identity, "authenticator">,
-  needs: { addresses: () => Addresses; limits: Limits; log: Log },
+  needs: { addresses: () => Addresses; limits: Limits; locate: Locate; log: Log },
 ): Guard =>
   createGuard({
     authenticate: authenticator.authenticate,
     authenticateCookie: authenticator.authenticateCookie,
     publicUrl: () => needs.addresses().publicUrl,
     resourceMetadata: (asked, plane) => resourceMetadataUrl(asked, plane, needs.addresses()),
+    locate: needs.locate,
     limits: needs.limits,
     log: needs.log,
   });
@@ -237,6 +257,7 @@ export function assembleIdentity(needs: IdentityNeeds) {
   const login = new Login(shared);
   return {
     authenticator,
+    revocations,
     feed,
     accessTokens,
     attempts,
@@ -276,6 +297,15 @@ function assembleOAuth(needs: OAuthNeeds): OAuthParts {
     exchanges: new Exchanges(needs),
     registration,
     clientProofs,
+  };
+}
+
+type ControlNeeds = Omit<SessionsNeeds, "evaluate">;
+
+/** What a team's work consists of: sessions and what belongs to them. */
+function assembleControl(needs: ControlNeeds) {
+  return {
+    sessions: new Sessions({ ...needs, evaluate: async () => ({ ok: true, evaluation: {} }) }),
   };
 }
 

@@ -10,6 +10,7 @@ import {
   bigint,
   boolean,
   customType,
+  doublePrecision,
   index,
   integer,
   jsonb,
@@ -26,6 +27,7 @@ const nano = (name: string) => bigint(name, { mode: "number" });
 const bytes = customType<{ data: Uint8Array }>({ dataType: () => "bytea" });
 /** 64-bit transaction ids stay text in JavaScript: they are compared by Postgres only. */
 const xid8 = customType<{ data: string }>({ dataType: () => "xid8" });
+const tsvector = customType<{ data: string }>({ dataType: () => "tsvector" });
 
 export const users = pgTable(
   "users",
@@ -51,6 +53,8 @@ export const users = pgTable(
 export const projects = pgTable("projects", {
   id: text("id").primaryKey(),
   name: text("name").notNull(),
+  /** Whether an owner may decide what they asked for themselves. */
+  approvalsSelf: text("approvals_self").$type<"deny" | "allow">().notNull().default("deny"),
   createdAt: at("created_at").notNull().defaultNow(),
   archivedAt: at("archived_at"),
   version: integer("version").notNull().default(1),
@@ -409,6 +413,292 @@ export const usageHours = pgTable(
     }),
     index("usage_hours_client").on(table.clientId, table.hour),
     index("usage_hours_project").on(table.projectId, table.hour),
+  ],
+);
+
+/** Where something in a session stands; neither ever changes. */
+const place = {
+  projectId: text("project_id").notNull(),
+  sessionId: text("session_id")
+    .notNull()
+    .references(() => sessions.id),
+};
+/** `usr_…` or `cli_…` */
+const createdBy = text("created_by").notNull();
+
+/** One piece of work of the team: from a spec to what is done. */
+export const sessions = pgTable(
+  "sessions",
+  {
+    id: text("id").primaryKey(),
+    projectId: text("project_id")
+      .notNull()
+      .references(() => projects.id),
+    title: text("title").notNull(),
+    spec: text("spec"),
+    notes: text("notes"),
+    status: text("status").$type<"open" | "completed" | "failed" | "cancelled">().notNull(),
+    /** The last one's number, drawn with the row locked. */
+    iterations: integer("iterations").notNull().default(0),
+    createdBy,
+    createdAt: at("created_at").notNull().defaultNow(),
+    updatedAt: at("updated_at").notNull().defaultNow(),
+    closedAt: at("closed_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [
+    index("sessions_project").on(table.projectId, table.id),
+    index("sessions_status").on(table.projectId, table.status, table.id),
+  ],
+);
+
+export const iterations = pgTable(
+  "iterations",
+  {
+    id: text("id").primaryKey(),
+    ...place,
+    /** 1, 2, 3, … within the session. */
+    number: integer("number").notNull(),
+    step: text("step")
+      .$type<"SPEC" | "PLAN" | "TASKS" | "IMPLEMENT" | "SYNC_TASKS" | "TEST_SUITE" | "QUALITY_GATE">()
+      .notNull(),
+    status: text("status").$type<"running" | "passed" | "failed" | "abandoned">().notNull(),
+    commitSha: text("commit_sha"),
+    notes: text("notes"),
+    createdBy,
+    createdAt: at("created_at").notNull().defaultNow(),
+    updatedAt: at("updated_at").notNull().defaultNow(),
+    endedAt: at("ended_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [uniqueIndex("iterations_number").on(table.sessionId, table.number)],
+);
+
+/** No two tasks of a session share a position; checked at the commit, so that a list may be put into another order. */
+export const tasks = pgTable(
+  "tasks",
+  {
+    id: text("id").primaryKey(),
+    ...place,
+    /** The caller's, or made of what the task says: see features/tasks/dedupe-key.ts. */
+    dedupeKey: text("dedupe_key").notNull(),
+    taskRef: text("task_ref"),
+    title: text("title").notNull(),
+    originatingSpec: text("originating_spec"),
+    acceptanceCriteria: text("acceptance_criteria"),
+    mappedFiles: text("mapped_files").array().notNull(),
+    mappedTests: text("mapped_tests").array().notNull(),
+    status: text("status").$type<"planned" | "doing" | "blocked" | "done" | "cancelled">().notNull(),
+    notes: text("notes"),
+    position: integer("position").notNull(),
+    /** Words and trigrams: see db/search-text.ts. */
+    search: tsvector("search").notNull(),
+    createdAt: at("created_at").notNull().defaultNow(),
+    updatedAt: at("updated_at").notNull().defaultNow(),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [
+    uniqueIndex("tasks_dedupe_key").on(table.sessionId, table.dedupeKey),
+    index("tasks_status").on(table.sessionId, table.status, table.position),
+    index("tasks_spec").on(table.sessionId, table.originatingSpec, table.position),
+    index("tasks_search").using("gin", table.search),
+  ],
+);
+
+/** What became of a task, version by version. */
+export const taskHistory = pgTable(
+  "task_history",
+  {
+    taskId: text("task_id").notNull(),
+    version: integer("version").notNull(),
+    at: at("at").notNull().defaultNow(),
+    actor: text("actor").notNull(),
+    actorKind: text("actor_kind").$type<"user" | "client" | "local" | "system">().notNull(),
+    clientId: text("client_id"),
+    requestId: text("request_id"),
+    action: text("action").$type<"created" | "updated" | "cancelled">().notNull(),
+    /** By field: what it was and what it became. */
+    changes: jsonb("changes").$type<Record<string, { from: unknown; to: unknown }>>().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.version] })],
+);
+
+/** Written once, never changed. */
+export const reports = pgTable(
+  "reports",
+  {
+    id: text("id").primaryKey(),
+    ...place,
+    iterationId: text("iteration_id").references(() => iterations.id),
+    kind: text("kind").notNull(),
+    title: text("title").notNull(),
+    format: text("format").$type<"markdown" | "json" | "text">().notNull(),
+    body: text("body").notNull(),
+    artifactId: text("artifact_id"),
+    search: tsvector("search").notNull(),
+    createdBy,
+    createdAt: at("created_at").notNull().defaultNow(),
+  },
+  (table) => [
+    index("reports_session").on(table.sessionId, table.id),
+    index("reports_search").using("gin", table.search),
+  ],
+);
+
+/** What a runner found out about one commit. Written once, never changed; the latest of its kind counts. */
+export const checks = pgTable(
+  "checks",
+  {
+    id: text("id").primaryKey(),
+    ...place,
+    iterationId: text("iteration_id")
+      .notNull()
+      .references(() => iterations.id),
+    /** Orders them: ids of several instances may be out of step by a clock. */
+    no: bigint("no", { mode: "number" }).notNull().generatedAlwaysAsIdentity(),
+    kind: text("kind").$type<"test" | "coverage" | "security" | "lint" | "custom">().notNull(),
+    /** Of a custom check; null otherwise. */
+    name: text("name"),
+    status: text("status").$type<"passed" | "failed" | "error" | "skipped">().notNull(),
+    percent: doublePrecision("percent"),
+    commitSha: text("commit_sha"),
+    summary: text("summary"),
+    artifactId: text("artifact_id"),
+    createdBy,
+    createdAt: at("created_at").notNull().defaultNow(),
+  },
+  (table) => [index("checks_iteration").on(table.iterationId, table.no)],
+);
+
+/** What "done" means in a project; one without a row has the usual policy (features/gates/policy.ts). */
+export const gatePolicies = pgTable("gate_policies", {
+  projectId: text("project_id")
+    .primaryKey()
+    .references(() => projects.id),
+  policy: jsonb("policy").$type<unknown>().notNull(),
+  updatedBy: text("updated_by").notNull(),
+  updatedAt: at("updated_at").notNull().defaultNow(),
+  version: integer("version").notNull().default(1),
+});
+
+/** A trigger refuses UPDATE, DELETE and TRUNCATE. */
+export const gateEvaluations = pgTable(
+  "gate_evaluations",
+  {
+    id: text("id").primaryKey(),
+    ...place,
+    /** Null: a session without an iteration was to be completed. */
+    iterationId: text("iteration_id").references(() => iterations.id),
+    ok: boolean("ok").notNull(),
+    commitSha: text("commit_sha"),
+    policy: jsonb("policy").$type<unknown>().notNull(),
+    checks: jsonb("checks").$type<unknown>().notNull(),
+    createdBy,
+    createdAt: at("created_at").notNull().defaultNow(),
+  },
+  (table) => [
+    index("gate_evaluations_iteration").on(table.iterationId, table.id),
+    index("gate_evaluations_session").on(table.sessionId, table.id),
+  ],
+);
+
+export const waivers = pgTable(
+  "waivers",
+  {
+    id: text("id").primaryKey(),
+    ...place,
+    iterationId: text("iteration_id")
+      .notNull()
+      .references(() => iterations.id),
+    gate: text("gate").notNull(),
+    reason: text("reason").notNull(),
+    createdBy,
+    createdAt: at("created_at").notNull().defaultNow(),
+    expiresAt: at("expires_at").notNull(),
+    revokedBy: text("revoked_by"),
+    revokedAt: at("revoked_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [index("waivers_iteration").on(table.iterationId, table.id)],
+);
+
+export const approvals = pgTable(
+  "approvals",
+  {
+    id: text("id").primaryKey(),
+    ...place,
+    iterationId: text("iteration_id").references(() => iterations.id),
+    action: text("action").notNull(),
+    /** 64 lower-case hexadecimal digits. */
+    subjectSha256: text("subject_sha256").notNull(),
+    reason: text("reason").notNull(),
+    status: text("status")
+      .$type<"pending" | "approved" | "rejected" | "expired" | "withdrawn" | "consumed" | "revoked">()
+      .notNull(),
+    ttlSeconds: integer("ttl_seconds").notNull(),
+    requestedBy: text("requested_by").notNull(),
+    /** The person behind the request, who must not decide it; null for a machine's own. */
+    requestedByUser: text("requested_by_user"),
+    requestedByClient: text("requested_by_client"),
+    createdAt: at("created_at").notNull().defaultNow(),
+    pendingUntil: at("pending_until").notNull(),
+    decidedBy: text("decided_by"),
+    decidedAt: at("decided_at"),
+    note: text("note"),
+    /** Decided by the person behind the request, because the project allows it. */
+    self: boolean("self").notNull().default(false),
+    /** Of an approval: when it can no longer be consumed. */
+    expiresAt: at("expires_at"),
+    endedBy: text("ended_by"),
+    endedAt: at("ended_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [
+    index("approvals_session").on(table.sessionId, table.id),
+    index("approvals_pending").on(table.pendingUntil).where(sql`status = 'pending'`),
+    index("approvals_approved").on(table.expiresAt).where(sql`status = 'approved'`),
+  ],
+);
+
+/** What happened in the projects, written with the change, read in commit order (xid below the snapshot's xmin). */
+export const events = pgTable(
+  "events",
+  {
+    id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+    xid: xid8("xid").notNull().default(sql`pg_current_xact_id()`),
+    at: at("at").notNull().defaultNow(),
+    projectId: text("project_id").notNull(),
+    sessionId: text("session_id"),
+    /** `<noun>.<created|updated|deleted>`, or `usage.tick`. */
+    type: text("type").notNull(),
+    payload: jsonb("payload").$type<Record<string, unknown>>().notNull(),
+  },
+  (table) => [
+    index("events_xid").on(table.xid, table.id),
+    index("events_project").on(table.projectId, table.xid, table.id),
+    index("events_at").on(table.at),
+  ],
+);
+
+/** First answers to requests with an `Idempotency-Key`, written with what they changed. */
+export const idempotency = pgTable(
+  "idempotency",
+  {
+    principal: text("principal").notNull(),
+    method: text("method").notNull(),
+    path: text("path").notNull(),
+    key: text("key").notNull(),
+    /** SHA-256 of the body. */
+    bodyHash: bytes("body_hash").notNull(),
+    status: integer("status").notNull(),
+    /** What is sent again: secrets are null in it. */
+    body: text("body").notNull(),
+    headers: jsonb("headers").$type<Record<string, string>>().notNull(),
+    at: at("at").notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.principal, table.method, table.path, table.key] }),
+    index("idempotency_at").on(table.at),
   ],
 );
 

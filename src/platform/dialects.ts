@@ -79,6 +79,7 @@ function problemBody(failure: Failure, requestId: string): Record<string, unknow
     code: failure.code,
     detail: failure.message,
     ...(failure.errors ? { errors: failure.errors } : {}),
+    ...failure.members,
     request_id: requestId,
   };
 }

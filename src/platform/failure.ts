@@ -36,6 +36,8 @@ export type FailureMore = {
   errors?: FieldError[];
   /** Seconds, sent as `Retry-After`. */
   retryAfterSeconds?: number;
+  /** Further members of the problem (RFC 9457 section 3.2), such as the verdict that stands in the way. */
+  members?: Record<string, unknown>;
   /** Further response headers, such as a `WWW-Authenticate` with its own parameters. */
   headers?: Record<string, string>;
 };
@@ -45,6 +47,7 @@ export class Failure extends Error {
   readonly code: string;
   readonly errors: FieldError[] | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly members: Record<string, unknown> | undefined;
   readonly headers: Record<string, string> | undefined;
 
   constructor(kind: FailureKind, code: string, publicMessage: string, more: FailureMore = {}) {
@@ -54,6 +57,7 @@ export class Failure extends Error {
     this.code = code;
     this.errors = more.errors;
     this.retryAfterSeconds = more.retryAfterSeconds;
+    this.members = more.members;
     this.headers = more.headers;
   }
 

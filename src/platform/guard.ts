@@ -15,7 +15,7 @@ import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { isLoopbackHost } from "./loopback.ts";
 import type { Authenticate, AuthenticateCookie, Plane, Principal } from "./principal.ts";
-import type { ProjectRights, ProjectRole, Scope } from "./scopes.ts";
+import type { ProjectRole, Scope } from "./scopes.ts";
 import { isAtLeast, rightsIn } from "./scopes.ts";
 
 /** What a door asks of whoever holds a credential. */
@@ -28,8 +28,10 @@ export type ClosedPolicy = {
    * `browser`: their browser alone, because what is made here outlives an app that has been ended.
    */
   readonly who?: "person" | "signed_in" | "browser";
-  /** The least role in the project that the route's `:project` names; who has none there finds nothing. */
+  /** The least role in the project of what the route names; who has none there finds nothing. */
   readonly project?: ProjectRole;
+  /** The route's parameter that names something inside a project, such as `session`; the project itself when left out. */
+  readonly at?: string;
   /** Not for a credential that is bound to a project: what happens here lies outside of all. Goes without saying for `admin`. */
   readonly unbound?: true;
 };
@@ -43,6 +45,10 @@ export type Opened = {
   readonly params: Record<string, string>;
 };
 export type OpenedBy = Opened & { readonly principal: Principal };
+/** Where something stands; neither part ever changes. */
+export type Place = { readonly projectId: string; readonly sessionId: string | null };
+/** Behind a door of a project: where what the route names stands, and what the caller is there. */
+export type OpenedIn = OpenedBy & { readonly place: Place & { readonly role: ProjectRole } };
 /** Whose browser it is, or null for a stranger's. */
 export type OpenedPage = Opened & { readonly principal: Principal | null };
 
@@ -52,9 +58,11 @@ export type Door = ((context: { request: Request; params: Record<string, string>
   readonly policy: Policy;
 };
 
+type OpenedFor<P extends ClosedPolicy> = P extends { project: ProjectRole } ? OpenedIn : OpenedBy;
+
 export type Guard = {
   /** A door that needs a credential: a bearer of its plane or, on the control plane, the console's cookie. */
-  closed(policy: ClosedPolicy, answer: (opened: OpenedBy) => Answer | Promise<Answer>): Door;
+  closed<P extends ClosedPolicy>(policy: P, answer: (opened: OpenedFor<P>) => Answer | Promise<Answer>): Door;
   /** A door that is open to everyone, and says why. */
   open(policy: OpenPolicy, answer: (opened: Opened) => Answer | Promise<Answer>): Door;
   /** A page or a form of the console: open to every browser, told whose it is, closed to other sites' posts. */
@@ -64,6 +72,8 @@ export type Guard = {
 export type GuardNeeds = {
   authenticate: Authenticate;
   authenticateCookie: AuthenticateCookie;
+  /** Where the thing of this kind (the parameter's name) stands; null when there is none. */
+  locate: (kind: string, id: string) => Place | null | Promise<Place | null>;
   publicUrl: () => string;
   /** Where the metadata of the resource that was asked for stands (RFC 9728 section 5.1). */
   resourceMetadata: (asked: URL, plane: Plane) => string;
@@ -78,10 +88,11 @@ export function createGuard(needs: GuardNeeds): Guard {
         // Known credentials are answered at once, and an await of what is already there still costs a turn.
         const found = identify(opened, policy.plane, needs);
         const principal = found instanceof Promise ? await found : found;
-        judge(principal, policy, opened.params);
+        judge(principal, policy);
+        const place = policy.project === undefined ? null : await enter(principal, policy, opened, needs);
         const admitted = needs.limits.admit(policy.plane, principal);
         const rate = admitted instanceof Promise ? await admitted : admitted;
-        const response = respond(await answer({ ...opened, principal }));
+        const response = respond(await answer({ ...opened, principal, place } as OpenedFor<typeof policy>));
         for (const name in rate) response.headers.set(name, rate[name] as string);
         return response;
       });
@@ -128,30 +139,37 @@ const signedIn = (principal: Principal | null): Principal => {
   return principal;
 };
 
-function judge(principal: Principal, policy: ClosedPolicy, params: Record<string, string>): void {
-  const { scope, who, project, unbound = scope === "admin" } = policy;
+function judge(principal: Principal, policy: ClosedPolicy): void {
+  const { scope, who, unbound = scope === "admin" } = policy;
   if (scope !== null && !principal.scopes.has(scope)) throw missingScope(scope);
   if (who !== undefined && principal.kind !== "user") throw peopleOnly();
   if (who !== undefined && who !== "person" && principal.signInId === null) throw signInNeeded();
   if (who === "browser" && principal.credential !== "cookie") throw browserNeeded();
   if (unbound && principal.projectId !== null) throw boundToProject();
-  if (project !== undefined) requireInProject(principal, params.project ?? "", { scope, role: project });
 }
 
 /**
- * What this credential may do in the project, at least in this role and with this scope. Throws `not_found` when it has
- * no place there, 403 when its place is too low.
+ * Where the route leads, for whoever has the role and the scope there. Throws `not_found` when it is nowhere or the
+ * caller has no part in its project or session, 403 when that part is too small.
  */
-function requireInProject(
+async function enter(
   principal: Principal,
-  projectId: string,
-  least: { scope: Scope | null; role: ProjectRole },
-): ProjectRights {
-  const rights = rightsIn(principal, projectId);
-  if (rights === null) throw notFound();
-  if (!isAtLeast(rights.role, least.role)) throw lowRole(rights.role, least.role);
-  if (least.scope !== null && !rights.scopes.has(least.scope)) throw missingScope(least.scope);
-  return rights;
+  { scope, project: least, at }: ClosedPolicy,
+  { request, params }: Opened,
+  { locate }: GuardNeeds,
+): Promise<OpenedIn["place"]> {
+  const found =
+    at === undefined
+      ? { projectId: params.project ?? "", sessionId: null }
+      : await locate(at, params[at] ?? "");
+  const rights = found === null ? null : rightsIn(principal, found.projectId);
+  if (found === null || rights === null) throw notFound();
+  if (least !== undefined && !isAtLeast(rights.role, least)) throw lowRole(rights.role, least);
+  if (scope !== null && !rights.scopes.has(scope)) throw missingScope(scope);
+  const { sessionId } = principal;
+  if (sessionId !== null && found.sessionId !== null && sessionId !== found.sessionId) throw notFound();
+  if (sessionId !== null && found.sessionId === null && request.method !== "GET") throw boundToSession();
+  return { ...found, role: rights.role };
 }
 
 function door(policy: Policy, needs: GuardNeeds, run: (opened: Opened) => Promise<Response>): Door {
@@ -214,6 +232,9 @@ const signInNeeded = (): Failure =>
 
 const boundToProject = (): Failure =>
   new Failure("forbidden", "bound_to_project", "This credential acts in its project only.");
+
+const boundToSession = (): Failure =>
+  new Failure("forbidden", "bound_to_session", "This credential acts in its session only.");
 
 const browserNeeded = (): Failure =>
   new Failure(

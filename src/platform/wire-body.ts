@@ -15,10 +15,20 @@ export async function readJson<Shape extends z.ZodType>(
   shape: Shape,
   bodyBytesMax = usualBytesMax,
 ): Promise<z.infer<Shape>> {
+  return (await readJsonBytes(request, shape, bodyBytesMax)).value;
+}
+
+/** As `readJson`, with the bytes as they were sent. No body at all is an empty object: some shapes ask for nothing. */
+export async function readJsonBytes<Shape extends z.ZodType>(
+  request: Request,
+  shape: Shape,
+  bodyBytesMax = usualBytesMax,
+): Promise<{ value: z.infer<Shape>; bytes: Uint8Array }> {
+  if (request.body === null) return { value: checkShape(shape, {}), bytes: new Uint8Array() };
   requireJson(request);
   const { bytes } = await readBody(request, { bodyBytesMax, roomBytesMax: bodyBytesMax }, { bytes: 0 });
   scanObject(bytes);
-  return checkShape(shape, parse(bytes));
+  return { value: checkShape(shape, parse(bytes)), bytes };
 }
 
 /** Throws 422 `invalid_request` with one entry for each mistake. */

@@ -122,7 +122,7 @@ function senderOf(identity: Identity, addresses: () => { publicUrl: string; alia
   const { authenticateCookie } = identity.authenticator;
   const publicUrl = () => addresses().publicUrl;
   const limits = createLimits(() => ({ requests: requestsPerMinute(), llmTokens: null }));
-  const guard = guardOf(identity, { addresses, limits, log: silentLog });
+  const guard = guardOf(identity, { addresses, limits, locate: () => null, log: silentLog });
   const cursors = createCursors(new Uint8Array(32));
   const projectNames = (ids: readonly string[]) => identity.projects.names(ids);
   const doorsOpen = { registration: true, cimd: true };

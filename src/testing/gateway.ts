@@ -133,7 +133,8 @@ type Desk = Pick<Identity, "projects" | "clients" | "keys">;
 
 async function runnerOf(desk: Desk, as: TestGateway["as"], name: string): Promise<Runner> {
   const project = await desk.projects.create(localActor, { name: `${name}'s project` });
-  const scope = "llm:chat control:read control:write usage:read";
+  const scope =
+    "llm:chat control:read control:write artifacts:read artifacts:write approvals:request approvals:consume usage:read";
   const client = await desk.clients.create(localActor, {
     name,
     kind: "runner",

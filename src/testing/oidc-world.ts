@@ -156,6 +156,7 @@ function serve(
     authenticateCookie,
     publicUrl,
     resourceMetadata: () => "",
+    locate: () => null,
     limits: createLimits(() => ({ requests: { control: null, llm: null, mcp: null }, llmTokens: null })),
     log,
   });

@@ -26,7 +26,7 @@ export type NewRow = {
   details: string;
 };
 
-const timeText = (column: SQL): SQL =>
+export const timeText = (column: SQL): SQL =>
   sql`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 /** Every column but the hash, as text, in the order in which it is hashed. */

@@ -216,17 +216,17 @@ function selfRoutes(needs: IdentityRoutesNeeds) {
       })),
     )
     .get(
-      "/sessions/:session",
+      "/sessions/:signIn",
       guard.closed(sees, async ({ principal, params }) => {
-        const found = (await viewsOf(needs, principal)).find(({ id }) => id === params.session);
+        const found = (await viewsOf(needs, principal)).find(({ id }) => id === params.signIn);
         if (found === undefined) throw notFound();
         return found;
       }),
     )
     .delete(
-      "/sessions/:session",
+      "/sessions/:signIn",
       guard.closed(acts, async ({ call, principal, params }) => {
-        await login.end(principal, params.session ?? "", call);
+        await login.end(principal, params.signIn ?? "", call);
         return new Response(null, { status: 204 });
       }),
     );

@@ -66,6 +66,7 @@ const guard = createGuard({
   authenticateCookie: () => null,
   publicUrl: () => "http://127.0.0.1",
   resourceMetadata: () => "",
+  locate: () => null,
   limits: createLimits(() => ({ requests: { control: null, llm: null, mcp: null }, llmTokens: null })),
   log: silentLog,
 });

@@ -1,0 +1,30 @@
+-- What the gateway may do with the new tables, and what nobody may: findings and verdicts are written once.
+
+CREATE OR REPLACE FUNCTION grant_gateway(role_name name) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role_name);
+  EXECUTE format(
+    'GRANT SELECT, INSERT, UPDATE, DELETE ON users, projects, project_members, clients, api_keys, sign_ins,
+       refresh_tokens, authorization_codes, device_codes, tickets, setup_links, revocations, signing_secrets,
+       instances, watermarks, requests, attempts, usage_hours, audit_keys, sessions, iterations, tasks,
+       gate_policies, waivers, approvals, events, idempotency TO %I', role_name);
+  EXECUTE format(
+    'GRANT SELECT, INSERT ON audit, audit_seals, task_history, reports, checks, gate_evaluations TO %I', role_name);
+  -- A row's id is part of its hash, so it is drawn before the row is inserted.
+  EXECUTE format('GRANT USAGE ON SEQUENCE audit_id_seq TO %I', role_name);
+  EXECUTE format('GRANT SELECT ON schema_migrations TO %I', role_name);
+END $$;
+--> statement-breakpoint
+REVOKE ALL ON FUNCTION grant_gateway(name) FROM PUBLIC;
+--> statement-breakpoint
+-- A list is put into another order by one transaction, which passes through doubles on its way.
+ALTER TABLE tasks ADD CONSTRAINT tasks_position UNIQUE (session_id, position) DEFERRABLE INITIALLY DEFERRED;
+--> statement-breakpoint
+CREATE TRIGGER gate_evaluations_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON gate_evaluations
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+--> statement-breakpoint
+CREATE TRIGGER checks_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON checks
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+--> statement-breakpoint
+CREATE TRIGGER task_history_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON task_history
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

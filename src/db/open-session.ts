@@ -1,0 +1,65 @@
+/**
+ * Writing inside a session: only while it is open and its project is not archived, which stay so until the writer's
+ * transaction ends.
+ *
+ * Writers hold the session's row in common; whoever closes it, or needs to be alone in it, waits for them, and they wait
+ * for it. So no write slips in behind a session that was completed.
+ */
+import { sql } from "drizzle-orm";
+import { Failure, notFound } from "../platform/failure.ts";
+import type { Db } from "./database.ts";
+
+export type OpenSession = {
+  readonly id: string;
+  readonly projectId: string;
+};
+
+/**
+ * `shared`: with other writers. `numbering`: one after the other with whoever draws numbers too. `alone`: nobody else
+ * writes anything in the session until this transaction ends. Throws 409 `closed`.
+ */
+export async function requireOpenSession(
+  tx: Db,
+  sessionId: string,
+  manner: "shared" | "numbering" | "alone" = "shared",
+): Promise<OpenSession> {
+  const found = await lockSession(tx, sessionId, manner);
+  if (found.status !== "open") {
+    throw closed(
+      `This session is ${found.status}; nothing in it changes any more. An editor may open it again.`,
+    );
+  }
+  return found;
+}
+
+/** As above for whatever state the session is in; only an archived project is refused. */
+export async function lockSession(
+  tx: Db,
+  sessionId: string,
+  manner: "shared" | "numbering" | "alone",
+): Promise<OpenSession & { readonly status: string }> {
+  const [row] = (await tx.execute(sql`
+    select s.id, s.project_id as "projectId", s.status, p.archived_at is not null as archived
+    from sessions s join projects p on p.id = s.project_id
+    where s.id = ${sessionId} for ${locks[manner]} of s for key share of p`)) as unknown as (OpenSession & {
+    status: string;
+    archived: boolean;
+  })[];
+  if (row === undefined) throw notFound();
+  if (row.archived) throw closed("This project is archived; nothing in it changes any more.");
+  return row;
+}
+
+/** For what belongs to the project and to no session. */
+export async function requireOpenProject(tx: Db, projectId: string): Promise<void> {
+  const [row] = (await tx.execute(
+    sql`select archived_at is not null as archived from projects where id = ${projectId} for key share`,
+  )) as unknown as { archived: boolean }[];
+  if (row === undefined) throw notFound();
+  if (row.archived) throw closed("This project is archived; nothing in it changes any more.");
+}
+
+/** A key share lets others share and number, a numbering lets them share, an update lets nobody. */
+const locks = { shared: sql`key share`, numbering: sql`no key update`, alone: sql`update` } as const;
+
+const closed = (message: string): Failure => new Failure("conflict", "closed", message);

@@ -1,0 +1,49 @@
+/**
+ * Where things stand: the project and the session of whatever a route names. Neither ever changes, so what was looked up
+ * once is known; what is not there is asked for again each time, because it may come.
+ */
+import { eq } from "drizzle-orm";
+import type { Place } from "../platform/guard.ts";
+import { isId, type Prefix } from "../platform/ids.ts";
+import type { Database } from "./database.ts";
+import { approvals, checks, iterations, reports, sessions, tasks, waivers } from "./schema.ts";
+
+/** By the name of a route's parameter. */
+const homes = {
+  session: { prefix: "ses", table: sessions, sessionId: sessions.id },
+  iteration: { prefix: "itr", table: iterations, sessionId: iterations.sessionId },
+  task: { prefix: "tsk", table: tasks, sessionId: tasks.sessionId },
+  report: { prefix: "rpt", table: reports, sessionId: reports.sessionId },
+  check: { prefix: "chk", table: checks, sessionId: checks.sessionId },
+  waiver: { prefix: "wvr", table: waivers, sessionId: waivers.sessionId },
+  approval: { prefix: "apv", table: approvals, sessionId: approvals.sessionId },
+} as const;
+
+export type Locate = (kind: string, id: string) => Place | null | Promise<Place | null>;
+
+const rememberedMax = 20_000;
+
+/** Throws for a kind that is not in the list: a route with such a parameter is a mistake of ours. */
+export function createLocate({ db }: Pick<Database, "db">): Locate {
+  const remembered = new Map<string, Place>();
+  const remember = (id: string, place: Place): Place => {
+    const [oldest] = remembered.keys();
+    if (remembered.size >= rememberedMax && oldest !== undefined) remembered.delete(oldest);
+    remembered.set(id, place);
+    return place;
+  };
+  const lookUp = async (kind: keyof typeof homes, id: string): Promise<Place | null> => {
+    const { table, sessionId } = homes[kind];
+    const [row] = await db
+      .select({ projectId: table.projectId, sessionId })
+      .from(table)
+      .where(eq(table.id, id));
+    return row === undefined ? null : remember(id, row);
+  };
+  return (kind, id) => {
+    const known = kind as keyof typeof homes;
+    if (homes[known] === undefined) throw new Error(`nobody knows where a ${kind} stands`);
+    if (!isId(homes[known].prefix satisfies Prefix, id)) return null;
+    return remembered.get(id) ?? lookUp(known, id);
+  };
+}
