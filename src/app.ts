@@ -5,6 +5,7 @@
  */
 import { type AnyElysia, Elysia } from "elysia";
 import { auditRoutes } from "./features/audit/routes.ts";
+import { eventRoutes } from "./features/events/routes.ts";
 import { healthRoutes } from "./features/health/routes.ts";
 import { identityRoutes } from "./features/identity/routes.ts";
 import { llmRoutes } from "./features/llm/routes.ts";
@@ -64,6 +65,7 @@ export function createApp(parts: Parts): App {
       projectNames,
     }),
     projectRoutes({ guard, projects, cursors }),
+    eventRoutes({ guard, events: parts.events }),
     sessionRoutes({ guard, changes, sessions: control.sessions }),
     llmRoutes({ guard, completions, prices, gateway }),
     new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })).use(auditRoutes({ guard, audit })),

@@ -7,6 +7,8 @@ import { mkdirSync } from "node:fs";
 import type { RecordAudit } from "./db/audit-entry.ts";
 import { type Changes, createChanges } from "./db/changes.ts";
 import type { Database } from "./db/database.ts";
+import { sweepEvents } from "./db/events.ts";
+import { sweepAnswers } from "./db/idempotency.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
 import { createLocate, type Locate } from "./db/places.ts";
 import { createRecord } from "./features/audit/audit.ts";
@@ -15,7 +17,9 @@ import { sealKeyIn } from "./features/audit/seal-key.ts";
 import { createSealer } from "./features/audit/sealer.ts";
 import { findEpoch } from "./features/audit/store.ts";
 import { AuditTrail } from "./features/audit/trail.ts";
-import { Health } from "./features/health/health.ts";
+import { Events, eventsKeptMs } from "./features/events/events.ts";
+import { EventFeed } from "./features/events/feed.ts";
+import { createHealth } from "./features/health/gateway-health.ts";
 import { Login } from "./features/identity/login.ts";
 import { createOidc, type Oidc } from "./features/identity/oidc.ts";
 import { createPasswords } from "./features/identity/passwords.ts";
@@ -45,16 +49,18 @@ import { type FetchDocument, Registration } from "./features/tokens/registration
 import { RevocationFeed } from "./features/tokens/revocation-feed.ts";
 import { createRevocations } from "./features/tokens/revocations.ts";
 import {
+  cursorKeys,
   flowKey,
   refreshKeys,
   registerSecrets,
   type SigningSecret,
   signingSecrets,
 } from "./features/tokens/secrets.ts";
-import { sweepRevocations } from "./features/tokens/store.ts";
+import { sweepRevocations, wasRevokedSince } from "./features/tokens/store.ts";
 import { dropGrants, sweepApps } from "./features/tokens/store-apps.ts";
 import { Tokens, type TokensNeeds } from "./features/tokens/tokens.ts";
 import { type Ledger, openLedger } from "./features/usage/ledger.ts";
+import { Ticks } from "./features/usage/ticks.ts";
 import { Usage } from "./features/usage/usage.ts";
 import { createAttempts } from "./platform/attempts.ts";
 import type { Clock } from "./platform/clock.ts";
@@ -96,11 +102,12 @@ export type Parts = {
   readonly cursors: Cursors;
   readonly changes: Changes;
   readonly control: Control;
+  readonly events: Events;
   readonly completions: Completions;
   readonly prices: ReturnType<typeof createPrices>;
   readonly usage: Usage;
   readonly audit: AuditTrail;
-  readonly health: Health;
+  readonly health: ReturnType<typeof createHealth>;
   readonly ledger: Ledger;
   /** Resolves when this boot has been taken over by another copy of the data dir. */
   readonly fenced: Promise<Error>;
@@ -112,12 +119,13 @@ export type Control = ReturnType<typeof assembleControl>;
 
 export async function wire(input: WiringInput): Promise<Parts> {
   const { config, gateway, dir, database, clock, log, addresses } = input;
-  const { record, sealer } = await wireAudit(input);
+  const { record, sealer, epoch } = await wireAudit(input);
   const fetch = createGuardedFetch({ clock });
-  const { identity, oidc } = await wireIdentity(input, { record, fetch });
+  const { identity, oidc, cursors } = await wireIdentity(input, { record, fetch });
   const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
   await sealer.start();
   await identity.feed.start();
+  const heard = await wireEvents(input, { identity, ledger, cursors, epoch });
 
   const limitNumbers = () => limitNumbersOf(gateway());
   const limits = createLimits(limitNumbers);
@@ -129,7 +137,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const completions = new Completions({
     gateway,
     prices,
-    books: ledger.books,
+    books: heard.ticks.counting(ledger.books),
     count: counter.count,
     watch,
     clock,
@@ -137,19 +145,19 @@ export async function wire(input: WiringInput): Promise<Parts> {
     spent,
   });
   identity.feed.onRevoked((subject) => completions.cut(subject));
-  const cursors = createCursors(dir.secretFile("cursor-secret", 32));
   const changes = createChanges({
     database,
     record,
-    told: () => undefined,
+    told: heard.told,
     announce: () => identity.revocations.announce(),
   });
   const control = assembleControl({ database, changes, cursors });
   const usage = new Usage({ db: database.db, cursors });
   const audit = new AuditTrail({ db: database.db, cursors });
-  const health = createHealth(input, ledger, completions);
+  const streamsOpen = () => completions.admittance.streamsOpen;
+  const health = createHealth({ ...input, ledger, streamsOpen });
   const pulse = keepPulse(input);
-  const broom = setInterval(() => void sweep(identity, log), sweepEveryMs);
+  const broom = setInterval(() => void sweep(input, identity), sweepEveryMs);
   return {
     config,
     gateway,
@@ -161,6 +169,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     cursors,
     changes,
     control,
+    events: heard.events,
     completions,
     prices,
     usage,
@@ -172,6 +181,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
       pulse.stop();
       clearInterval(broom);
       counter.close();
+      await heard.close();
       await identity.feed.close();
       await ledger.close();
       await sealer.stop();
@@ -194,11 +204,43 @@ export const guardOf = (
     log: needs.log,
   });
 
+async function wireEvents(
+  { database, clock, log }: WiringInput,
+  needs: { identity: Identity; ledger: Ledger; cursors: Cursors; epoch: number },
+) {
+  const { identity, ledger } = needs;
+  const feed = new EventFeed({ database, log });
+  await feed.start();
+  const told = () => feed.told();
+  const events = new Events({
+    ...needs,
+    database,
+    feed,
+    clock,
+    onRevoked: (listener) => identity.feed.onRevoked(listener),
+    isEnded: (principal, since) => wasRevokedSince(database.db, principal, since),
+  });
+  const ticks = new Ticks({ database, settled: ledger.settled, told, log });
+  return {
+    events,
+    ticks,
+    told,
+    waitFor: (subject: string, milliseconds: number, signal: AbortSignal) =>
+      feed.waitFor(subject, milliseconds, signal),
+    async close() {
+      events.close();
+      await ticks.close();
+      await feed.close();
+    },
+  };
+}
+
 async function wireAudit({ dir, database, log }: WiringInput) {
   const epoch = await findEpoch(database.db);
   mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
   const heads = openHeads(dir.file("audit/heads.jsonl"));
   return {
+    epoch,
     record: createRecord(epoch),
     sealer: createSealer({ database, epoch, key: sealKeyIn(dir), heads, log }),
   };
@@ -219,7 +261,7 @@ async function wireIdentity(input: WiringInput, shared: Shared) {
     config.oidc === null
       ? null
       : createOidc({ ...needs, ...identity, config: config.oidc, key: flowKey(secrets), publicUrl });
-  return { identity, oidc };
+  return { identity, oidc, cursors: createCursors(...cursorKeys(secrets)) };
 }
 
 type Shared = { record: RecordAudit; fetch: GuardedFetch };
@@ -309,72 +351,18 @@ function assembleControl(needs: ControlNeeds) {
   };
 }
 
-function createHealth(
-  { database, version, warnings, residentBytes, fetchesMax }: WiringInput,
-  ledger: Ledger,
-  completions: Completions,
-): Health {
-  const lagSecondsMax = 5;
-  return new Health({
-    version,
-    fetchesMax,
-    checks: [
-      { name: "database", check: () => database.ping(2_000) },
-      { name: "journal", check: ledger.check },
-    ],
-    warnings: () => {
-      const { records, seconds } = ledger.lag();
-      const late =
-        seconds > lagSecondsMax
-          ? [`${records} ledger records have waited ${Math.round(seconds)} s for the database`]
-          : [];
-      return [...warnings(), ...ledger.warnings(), ...late];
-    },
-    metrics: [
-      {
-        name: "specgate_streams_open",
-        help: "LLM streams open now.",
-        type: "gauge",
-        read: () => completions.admittance.streamsOpen,
-      },
-      {
-        name: "specgate_calls_started_total",
-        help: "LLM calls written to the journal since the start.",
-        type: "counter",
-        read: () => ledger.counts().started,
-      },
-      {
-        name: "specgate_calls_ended_total",
-        help: "LLM calls whose end was written to the journal since the start.",
-        type: "counter",
-        read: () => ledger.counts().ended,
-      },
-      {
-        name: "specgate_ledger_lag_records",
-        help: "Durable records that the database does not have yet.",
-        type: "gauge",
-        read: () => ledger.lag().records,
-      },
-      {
-        name: "specgate_ledger_lag_seconds",
-        help: "How long the oldest of them has waited.",
-        type: "gauge",
-        read: () => ledger.lag().seconds,
-      },
-      {
-        name: "process_resident_memory_bytes",
-        help: "Resident memory.",
-        type: "gauge",
-        read: residentBytes,
-      },
-    ],
-  });
-}
-
 const sweepEveryMs = 3_600_000;
 
-const sweep = (identity: Identity, log: Log): Promise<void> =>
-  identity.sweep().catch((error: unknown) => log.warn("what has expired could not be swept", { error }));
+async function sweep({ database, clock, log }: WiringInput, identity: Identity): Promise<void> {
+  try {
+    await identity.sweep();
+    await sweepAnswers(database, clock.now());
+    // An hour more than cursors are honoured, so that none that is honoured leads to where rows are gone.
+    await sweepEvents(database, new Date(clock.now() - eventsKeptMs - sweepEveryMs));
+  } catch (error) {
+    log.warn("what has expired could not be swept", { error });
+  }
+}
 
 /** Tells the database that this boot lives, and hears when another copy of the data dir has taken over. */
 function keepPulse({ database, boot, log }: WiringInput) {

@@ -172,6 +172,8 @@ async function untilStopped(world: World, { parts, server, reload }: Running, lo
   if (fenced !== null) log.error("this gateway stops", { error: fenced.message });
   else log.info("shutting down");
   parts.health.drain();
+  // Who listens comes back, elsewhere if there is an elsewhere.
+  parts.events.close();
   await parts.completions.drain(drainMs);
   // A call is over for the books a moment before its last byte is out.
   const deadline = performance.now() + lastBytesMs;

@@ -26,19 +26,21 @@ export type Cursors = {
 
 const tagBytes = 16;
 
-export function createCursors(secret: Uint8Array): Cursors {
-  const tagOf = (list: string, text: string): Buffer =>
+/** The first secret seals, all open: the same ones on every instance, so that a page may come from another. */
+export function createCursors(...secrets: [Uint8Array, ...Uint8Array[]]): Cursors {
+  const tagOf = (secret: Uint8Array, list: string, text: string): Buffer =>
     createHmac("sha256", secret).update(`cursor\0${list}\0${text}`).digest().subarray(0, tagBytes);
   return {
     seal(list, position) {
       const text = JSON.stringify(position);
-      return Buffer.concat([tagOf(list, text), Buffer.from(text)]).toString("base64url");
+      return Buffer.concat([tagOf(secrets[0], list, text), Buffer.from(text)]).toString("base64url");
     },
     open(list, cursor) {
       const bytes = Buffer.from(cursor, "base64url");
       const text = bytes.subarray(tagBytes).toString();
       const tag = bytes.subarray(0, tagBytes);
-      if (tag.length === tagBytes && timingSafeEqual(tag, tagOf(list, text))) return JSON.parse(text);
+      const isOurs = (secret: Uint8Array) => timingSafeEqual(tag, tagOf(secret, list, text));
+      if (tag.length === tagBytes && secrets.some(isOurs)) return JSON.parse(text);
       throw invalidQuery([
         {
           path: "cursor",

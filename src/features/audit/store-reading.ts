@@ -11,13 +11,13 @@ import type { audit } from "../../db/schema.ts";
 import type { AuditQuery, AuditRow } from "./contract.ts";
 import { timeText } from "./store.ts";
 
-/** Of the row that was shown last. */
-export type Position = { readonly at: string; readonly id: string };
+/** `position` is that of the row that was shown last; undefined at the top. */
 type Asked = {
   filters: Omit<AuditQuery, "limit" | "cursor">;
-  position: Position | null;
+  position: Position | undefined;
   rowsMax: number;
 };
+export type Position = { readonly at: Date; readonly id: string };
 
 export type ShownRow = Omit<typeof audit.$inferSelect, "id" | "at" | "xid" | "epoch" | "rowHash"> & {
   readonly id: string;
@@ -67,25 +67,30 @@ const keyOf = (column: SQL, value: string | undefined): Key[] =>
   value === undefined ? [] : [[column, sql`${value}`]];
 
 /** Along the first key's index; the others are what Postgres would rather start from when they are rare. */
-function newest({ filters, position, rowsMax }: Asked, [first, ...others]: readonly Key[]): SQL {
+function newest(asked: Asked, [first, ...others]: readonly Key[]): SQL {
   const [column, value] = first === undefined ? [sql``, sql``] : [sql`${first[0]}, `, sql`${first[1]}, `];
-  const [from, to] = [instant(filters.from, "-infinity"), instant(filters.to, "infinity")];
+  const { from } = asked.filters;
+  const end = endOf(asked);
   const chosen = and(
-    sql`(${column}audit.at) >= (${value}${from})`,
-    sql`(${column}audit.at) < (${value}${to})`,
-    position === null
-      ? undefined
-      : sql`(${column}audit.at, audit.id) < (${value}${position.at}::timestamptz, ${position.id}::bigint)`,
+    sql`(${column}audit.at) >= (${value}${from === undefined ? sql`'-infinity'` : instant(from)})`,
+    end === undefined
+      ? sql`(${column}audit.at) < (${value}'infinity')`
+      : sql`(${column}audit.at, audit.id) < (${value}${instant(end.at)}, ${end.id}::bigint)`,
     ...others.map(([column, value]) => sql`${column} = ${value}`),
   );
   const order = first === undefined ? sql`` : sql`${first[0]} desc, `;
   return sql`
-    select audit.* from audit where ${chosen} order by ${order}audit.at desc, audit.id desc limit ${rowsMax}`;
+    select audit.* from audit where ${chosen} order by ${order}audit.at desc, audit.id desc limit ${asked.rowsMax}`;
+}
+
+/** One bound and not two: of two, Postgres begins at one and reads up to the other. Ids begin at 1. */
+function endOf({ filters: { to }, position }: Asked): Position | undefined {
+  if (to === undefined) return position;
+  return position !== undefined && position.at < to ? position : { at: to, id: "0" };
 }
 
 /** Not as text: Postgres has no year 0, and spells those beyond 9999 in its own way. */
-const instant = (time: Date | undefined, otherwise: "infinity" | "-infinity"): SQL =>
-  time === undefined ? sql`${otherwise}::timestamptz` : sql`to_timestamp(${time.getTime()}::float8 / 1000)`;
+const instant = (time: Date): SQL => sql`to_timestamp(${time.getTime()}::float8 / 1000)`;
 
 /** Every action of the noun: one step through the index for each action that there is, and there are dozens. */
 const actionsOf = (noun: string): SQL => sql`

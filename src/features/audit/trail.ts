@@ -20,7 +20,7 @@ export class AuditTrail {
     const { limit, cursor, ...filters } = query;
     const { db, cursors } = this.needs;
     const [at, id] = cursor === undefined ? [] : cursors.open(list, cursor);
-    const position = at !== undefined && id !== undefined ? { at, id } : null;
+    const position = at !== undefined && id !== undefined ? { at: new Date(at), id } : undefined;
     const found = await browseRows(db, { filters, position, rowsMax: limit + 1 });
     const page = pageOf(found, limit, (last) => cursors.seal(list, [last.at, last.id]));
     return { ...page, data: page.data.map(auditRow) };

@@ -41,6 +41,15 @@ export async function registerSecrets(database: Database, kids: readonly string[
 export const refreshKeys = (secrets: readonly SigningSecret[]): Uint8Array[] =>
   secrets.map(({ key }) => new Bun.CryptoHasher("sha256", key).update("specgate refresh tokens").digest());
 
+/** What seals the cursors of lists and events, on every instance alike. */
+export const cursorKeys = (secrets: readonly SigningSecret[]): [Uint8Array, ...Uint8Array[]] => {
+  const [first, ...rest] = secrets.map(({ key }) =>
+    new Bun.CryptoHasher("sha256", key).update("specgate cursors").digest(),
+  );
+  if (first === undefined) throw new Error("no signing secret was given");
+  return [first, ...rest];
+};
+
 /** What seals a sign-in that is on its way through an identity provider. */
 export const flowKey = ([first]: readonly SigningSecret[]): Uint8Array => {
   if (first === undefined) throw new Error("no signing secret was given");

@@ -1,7 +1,7 @@
 /**
  * The tables clients, api_keys, revocations and signing_secrets.
  */
-import { and, eq, exists, gt, inArray, isNotNull, isNull, lt, or, sql } from "drizzle-orm";
+import { and, eq, exists, gt, gte, inArray, isNotNull, isNull, like, lt, or, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { apiKeys, clients, projects, revocations, signingSecrets, users } from "../../db/schema.ts";
 import type { ProjectRole } from "../../platform/scopes.ts";
@@ -247,6 +247,28 @@ export async function findUserWithMemberships(
 
 export async function insertRevocation(db: Db, subject: string): Promise<void> {
   await db.insert(revocations).values({ subject });
+}
+
+/** Whether anything that this caller ends or changes with was recorded since then. */
+export async function wasRevokedSince(
+  db: Db,
+  { endsWith, userId }: { endsWith: readonly string[]; userId: string | null },
+  since: Date,
+): Promise<boolean> {
+  const [found] = await db
+    .select({ id: revocations.id })
+    .from(revocations)
+    .where(
+      and(
+        gte(revocations.at, since),
+        or(
+          inArray(revocations.subject, [...endsWith]),
+          userId === null ? undefined : like(revocations.subject, `${userId} %`),
+        ),
+      ),
+    )
+    .limit(1);
+  return found !== undefined;
 }
 
 /** A log of news: whatever it ended carries its own end, or has outlived itself, a day later. */

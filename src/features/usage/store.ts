@@ -162,3 +162,16 @@ const histogram = (column: SQL): SQL => sql`
     from chosen cross join lateral unnest(${column}) with ordinality as one(n, bucket)
     where n <> 0 group by names, bucket
   ) as buckets group by names`;
+
+/** Of these projects, those whose spending was told within the last second; nobody else tells of them meanwhile. */
+export async function listTicked(tx: Db, projectIds: readonly string[]): Promise<string[]> {
+  const asked = [...projectIds].sort();
+  await tx.execute(sql`
+    select pg_advisory_xact_lock(hashtextextended('usage.tick ' || id, 0))
+    from unnest(${sql.param(asked)}::text[]) with ordinality as asked (id, place) order by place`);
+  const found = await tx.execute<{ id: string }>(sql`
+    select distinct project_id as id from events
+    where type = 'usage.tick' and project_id = any(${sql.param(asked)}::text[])
+      and at > now() - interval '950 milliseconds'`);
+  return [...found].map(({ id }) => id);
+}

@@ -1,0 +1,53 @@
+/**
+ * Reads the event log. A row may become visible after one with a higher transaction id, so everything is read below the
+ * oldest transaction that still runs: below it nothing can appear any more.
+ */
+import { sql } from "drizzle-orm";
+import type { Db } from "../../db/database.ts";
+
+/** Between two rows of the log; rows are ordered by transaction, then by id. */
+export type Position = { readonly xid: string; readonly id: number };
+
+export type EventRow = Position & {
+  readonly at: string;
+  readonly projectId: string;
+  readonly sessionId: string | null;
+  readonly type: string;
+  readonly payload: Record<string, unknown>;
+};
+
+/** The oldest transaction that still runs, and whether the log holds anything from there on. */
+export async function findHorizon(db: Db): Promise<{ horizon: string; waiting: boolean }> {
+  const [row] = await db.execute<{ horizon: string; waiting: boolean }>(sql`
+    select edge.horizon::text as horizon,
+      exists (select from events where xid >= edge.horizon) as waiting
+    from (select pg_snapshot_xmin(pg_current_snapshot()) as horizon) edge`);
+  if (row === undefined) throw new Error("the database names no snapshot");
+  return row;
+}
+
+/** Rows behind `after` and before `until`, of these projects; null: of all. */
+export async function readEvents(
+  db: Db,
+  asked: { after: Position; until: Position; projectIds: readonly string[] | null; rowsMax: number },
+): Promise<EventRow[]> {
+  const { after, until, projectIds, rowsMax } = asked;
+  const ofProjects =
+    projectIds === null ? sql`` : sql` and project_id = any(${sql.param([...projectIds])}::text[])`;
+  const found = await db.execute(sql`
+    select xid::text as xid, id::text as id, to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at,
+      project_id as "projectId", session_id as "sessionId", type, payload
+    from events
+    where (xid, id) > (${after.xid}::xid8, ${after.id}::bigint)
+      and (xid, id) <= (${until.xid}::xid8, ${until.id}::bigint)${ofProjects}
+    order by events.xid, events.id limit ${rowsMax}`);
+  return (found as unknown as (Omit<EventRow, "id"> & { id: string })[]).map((row) => ({
+    ...row,
+    id: Number(row.id),
+  }));
+}
+
+/** Carries no data: whoever listens reads the log. */
+export async function notifyEvents(db: Db, channel: string): Promise<void> {
+  await db.execute(sql`select pg_notify(${channel}, '')`);
+}
