@@ -6,6 +6,7 @@ import { eq } from "drizzle-orm";
 import { Elysia } from "elysia";
 import { mount } from "../app.ts";
 import type { Actor } from "../db/audit-entry.ts";
+import { createChanges } from "../db/changes.ts";
 import type { Database } from "../db/database.ts";
 import { audit } from "../db/schema.ts";
 import { createRecord } from "../features/audit/audit.ts";
@@ -86,7 +87,7 @@ export function assemble(
     secrets: signingSecrets([new Secret(deskSecret), new Secret(deskSecret.toUpperCase())]),
     fetchDocument,
   });
-  const send = senderOf(identity, addresses);
+  const send = senderOf(database, identity, addresses);
   return {
     ...identity,
     tokens: identity.oauth.tokens,
@@ -117,18 +118,25 @@ const doors = { control: "/api/v1/door", llm: "/v1/door", mcp: "/mcp/door" } as 
 export const basicOf = (client: { client_id: string; client_secret?: string }): string =>
   `Basic ${btoa(`${client.client_id}:${client.client_secret}`)}`;
 
-function senderOf(identity: Identity, addresses: () => { publicUrl: string; aliases: string[] }) {
+function senderOf(
+  database: Database,
+  identity: Identity,
+  addresses: () => { publicUrl: string; aliases: string[] },
+) {
   const requestsPerMinute = () => ({ control: null, llm: null, mcp: null });
   const { authenticateCookie } = identity.authenticator;
   const publicUrl = () => addresses().publicUrl;
   const limits = createLimits(() => ({ requests: requestsPerMinute(), llmTokens: null }));
   const guard = guardOf(identity, { addresses, limits, locate: () => null, log: silentLog });
   const cursors = createCursors(new Uint8Array(32));
+  const announce = () => identity.revocations.announce();
+  const changes = createChanges({ database, record: createRecord(1), told: () => undefined, announce });
   const projectNames = (ids: readonly string[]) => identity.projects.names(ids);
   const doorsOpen = { registration: true, cimd: true };
   const tokens = {
     ...identity,
     guard,
+    changes,
     addresses,
     cursors,
     requestsPerMinute,
@@ -149,7 +157,7 @@ function senderOf(identity: Identity, addresses: () => { publicUrl: string; alia
       guard.closed({ plane: "mcp", scope: null }, () => ({})),
     );
   const { answer } = mount([
-    identityRoutes({ ...identity, guard, authenticateCookie, oidc: null, cursors, publicUrl }),
+    identityRoutes({ ...identity, guard, changes, authenticateCookie, oidc: null, cursors, publicUrl }),
     tokenRoutes(tokens),
     projectRoutes({ guard, projects: identity.projects, cursors }),
     doorRoutes,

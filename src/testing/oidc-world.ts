@@ -5,6 +5,7 @@
 import { asc, eq } from "drizzle-orm";
 import { Elysia } from "elysia";
 import type { Actor } from "../db/audit-entry.ts";
+import { createChanges } from "../db/changes.ts";
 import type { Database } from "../db/database.ts";
 import { audit, users as usersTable } from "../db/schema.ts";
 import { createRecord } from "../features/audit/audit.ts";
@@ -161,8 +162,10 @@ function serve(
     log,
   });
   const cursors = createCursors(new Uint8Array(32));
+  const { record } = identity;
+  const changes = createChanges({ database, record, told: () => undefined, announce: async () => undefined });
   const app = new Elysia({ handler: { standardHostname: false } }).use(
-    identityRoutes({ ...identity, guard, authenticateCookie, oidc, cursors, publicUrl }),
+    identityRoutes({ ...identity, guard, changes, authenticateCookie, oidc, cursors, publicUrl }),
   );
   const edge = createEdge(
     {

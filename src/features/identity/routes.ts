@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import { z } from "zod";
 import { actorOf, originOf } from "../../db/audit-entry.ts";
+import type { Changes } from "../../db/changes.ts";
 import { cookieName, readCookie } from "../../platform/cookies.ts";
 import { refuseForeignBrowser } from "../../platform/cross-site.ts";
 import { asFailure, type Failure, notFound } from "../../platform/failure.ts";
@@ -27,6 +28,7 @@ import type { Users } from "./users.ts";
 
 export type IdentityRoutesNeeds = {
   guard: Guard;
+  changes: Changes;
   authenticateCookie: AuthenticateCookie;
   login: Login;
   setup: Setup;
@@ -234,7 +236,7 @@ function selfRoutes(needs: IdentityRoutesNeeds) {
 
 const administers = { plane: "control", scope: "admin" } as const satisfies ClosedPolicy;
 
-function userRoutes({ guard, users, cursors }: IdentityRoutesNeeds) {
+function userRoutes({ guard, changes, users, cursors }: IdentityRoutesNeeds) {
   return new Elysia({ prefix: "/api/v1/users" })
     .get(
       "",
@@ -244,10 +246,11 @@ function userRoutes({ guard, users, cursors }: IdentityRoutesNeeds) {
     )
     .post(
       "",
-      guard.closed(administers, async ({ request, call, principal }) => {
-        const made = await users.create(actorOf(principal, call), await readJson(request, newUserForm));
-        return Response.json(made, { status: 201, headers: { "cache-control": "no-store" } });
-      }),
+      guard.closed(administers, (opened) =>
+        changes.answer(opened, { form: newUserForm }, (change, asked) =>
+          users.create(change.actor, asked, change),
+        ),
+      ),
       unparsed,
     )
     .get(

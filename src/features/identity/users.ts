@@ -54,11 +54,15 @@ export class Users {
   }
 
   /** Throws `email_taken`, `invalid_email` or `invalid_password`. */
-  async create(actor: Actor, user: NewUser): Promise<UserView> {
+  async create(
+    actor: Actor,
+    user: NewUser,
+    within: Pick<Database, "transaction"> = this.#needs.database,
+  ): Promise<UserView> {
     const email = parseEmail(user.email);
     const passwordHash = user.password === undefined ? null : await this.#needs.passwords.hash(user.password);
     const id = newId("usr");
-    await this.#needs.database.transaction(async (tx) => {
+    await within.transaction(async (tx) => {
       if (!(await insertUser(tx, { id, email, role: user.role, passwordHash }))) throw taken(email);
       const details = { email, role: user.role, password: passwordHash !== null };
       await this.#needs.record(tx, { actor, action: "user.created", subject: id, details });

@@ -55,7 +55,11 @@ export class Clients {
   }
 
   /** Throws `invalid_name`, `invalid_scope`, `invalid_redirect_uri`, `invalid_request`, `not_found` or `closed`. */
-  async create(actor: Actor, client: NewClient): Promise<CreatedClient> {
+  async create(
+    actor: Actor,
+    client: NewClient,
+    within: Pick<Database, "transaction"> = this.#needs.database,
+  ): Promise<CreatedClient> {
     const projectId = client.projectId ?? null;
     const owner = ownerOf(client.kind, projectId);
     const row = {
@@ -68,7 +72,7 @@ export class Clients {
     };
     const secret = client.kind === "desktop" ? null : mintClientSecret();
     const scope = row.scopes.join(" ");
-    await this.#needs.database.transaction(async (tx) => {
+    await within.transaction(async (tx) => {
       if (projectId !== null) await requireOpenProject(tx, projectId);
       await insertClient(tx, { ...row, secretHash: secret === null ? null : sha256(secret) });
       const details = { name: row.name, kind: row.kind, scope, redirect_uris: row.redirectUris };
@@ -127,10 +131,14 @@ export class Clients {
   }
 
   /** A new secret; the old one stops at once. Tokens issued with it live on to their own end. */
-  async rotate(actor: Actor, clientId: string): Promise<CreatedClient> {
+  async rotate(
+    actor: Actor,
+    clientId: string,
+    within: Pick<Database, "transaction"> = this.#needs.database,
+  ): Promise<CreatedClient> {
     const client = await this.#get(clientId);
     const secret = mintClientSecret();
-    await this.#needs.database.transaction(async (tx) => {
+    await within.transaction(async (tx) => {
       if (!(await updateClientSecret(tx, client.id, sha256(secret)))) throw notRotatable(client);
       await this.#needs.record(tx, {
         actor,

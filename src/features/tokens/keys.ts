@@ -66,11 +66,15 @@ export class Keys {
   }
 
   /** Throws `invalid_scope`, `invalid_request`, `not_found` or `closed`. */
-  async create(actor: Actor, key: NewKey): Promise<CreatedKey> {
+  async create(
+    actor: Actor,
+    key: NewKey,
+    within: Pick<Database, "transaction"> = this.#needs.database,
+  ): Promise<CreatedKey> {
     const days = parseDays(key.expiresDays);
     const text = mintKey();
     const id = newId("key");
-    return this.#needs.database.transaction(async (tx) => {
+    return within.transaction(async (tx) => {
       const { rights, allowed, ...owner } = await ownerOf(tx, key);
       const scopes = registeredScopes(key.scope, rights, allowed);
       const expiresAt = new Date(this.#needs.clock.now() + days * dayMs);

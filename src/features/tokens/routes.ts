@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import { z } from "zod";
 import { actorOf } from "../../db/audit-entry.ts";
+import type { Changes } from "../../db/changes.ts";
 import type { Attempts } from "../../platform/attempts.ts";
 import { rfc3339 } from "../../platform/clock.ts";
 import { notFound } from "../../platform/failure.ts";
@@ -33,6 +34,7 @@ import {
 
 export type TokenRoutesNeeds = {
   guard: Guard;
+  changes: Changes;
   oauth: OAuthParts;
   doors: Doors;
   clients: Clients;
@@ -147,8 +149,10 @@ const sees = { plane: "control", scope: "control:read", who: "person" } as const
 const makes = { plane: "control", scope: "control:write", who: "browser" } as const satisfies ClosedPolicy;
 const acts = { plane: "control", scope: "control:write", who: "signed_in" } as const satisfies ClosedPolicy;
 const listQuery = z.strictObject(pageQuery);
+/** What is shown once. */
+const secrets = ["client_secret", "key"];
 
-function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
+function clientRoutes({ guard, changes, clients, cursors }: TokenRoutesNeeds) {
   const kept = async ({ principal, params }: OpenedBy) =>
     requireKeeper(principal, await clients.find(params.client ?? ""));
   return new Elysia({ prefix: "/api/v1/clients" })
@@ -160,13 +164,13 @@ function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
     )
     .post(
       "",
-      guard.closed(makes, async ({ request, call, principal }) => {
-        const { project_id, redirect_uris, ...asked } = await readJson(request, newClientForm);
-        const projectId = project_id ?? null;
-        requireMayMake(principal, projectId);
-        const made = { ...asked, projectId, redirectUris: redirect_uris ?? [] };
-        return created(await clients.create(actorOf(principal, call), made));
-      }),
+      guard.closed(makes, (opened) =>
+        changes.answer(opened, { form: newClientForm, secrets }, (change, asked) => {
+          const { project_id: projectId = null, redirect_uris: redirectUris = [], ...rest } = asked;
+          requireMayMake(opened.principal, projectId);
+          return clients.create(change.actor, { ...rest, projectId, redirectUris }, change);
+        }),
+      ),
       unparsed,
     )
     .get(
@@ -197,13 +201,15 @@ function clientRoutes({ guard, clients, cursors }: TokenRoutesNeeds) {
       "/:client/rotation",
       guard.closed(makes, async (opened) => {
         const { id } = await kept(opened);
-        return created(await clients.rotate(actorOf(opened.principal, opened.call), id));
+        return changes.answer(opened, { form: z.strictObject({}), secrets }, (change) =>
+          clients.rotate(change.actor, id, change),
+        );
       }),
       unparsed,
     );
 }
 
-function keyRoutes({ guard, clients, keys, cursors }: TokenRoutesNeeds) {
+function keyRoutes({ guard, changes, clients, keys, cursors }: TokenRoutesNeeds) {
   const kept = async ({ principal, params }: OpenedBy) => {
     const key = await keys.find(params.key ?? "");
     const client = key?.clientId == null ? undefined : await clients.find(key.clientId);
@@ -218,19 +224,20 @@ function keyRoutes({ guard, clients, keys, cursors }: TokenRoutesNeeds) {
     )
     .post(
       "",
-      guard.closed(makes, async ({ request, call, principal }) => {
-        const asked = await readJson(request, newKeyForm);
-        const projectId = asked.project_id ?? principal.projectId;
-        const held = projectId === null ? principal : rightsIn(principal, projectId);
-        if (held === null) throw notFound();
-        requireHeld(held, asked.scope);
-        if (asked.client_id !== undefined) requireKeeper(principal, await clients.find(asked.client_id));
-        const owner =
-          asked.client_id === undefined ? { userId: principal.id } : { clientId: asked.client_id };
-        const days = asked.expires_days === undefined ? {} : { expiresDays: asked.expires_days };
-        const key = { owner, projectId, scope: asked.scope, ...days };
-        return created(await keys.create(actorOf(principal, call), key));
-      }),
+      guard.closed(makes, (opened) =>
+        changes.answer(opened, { form: newKeyForm, secrets }, async (change, asked) => {
+          const { principal } = opened;
+          const projectId = asked.project_id ?? principal.projectId;
+          const held = projectId === null ? principal : rightsIn(principal, projectId);
+          if (held === null) throw notFound();
+          requireHeld(held, asked.scope);
+          if (asked.client_id !== undefined) requireKeeper(principal, await clients.find(asked.client_id));
+          const owner =
+            asked.client_id === undefined ? { userId: principal.id } : { clientId: asked.client_id };
+          const days = asked.expires_days === undefined ? {} : { expiresDays: asked.expires_days };
+          return keys.create(change.actor, { owner, projectId, scope: asked.scope, ...days }, change);
+        }),
+      ),
       unparsed,
     )
     .get(
@@ -256,9 +263,6 @@ function keyRoutes({ guard, clients, keys, cursors }: TokenRoutesNeeds) {
       }),
     );
 }
-
-const created = (made: object): Response =>
-  Response.json(made, { status: 201, headers: { "cache-control": "no-store" } });
 
 async function membershipsOf({ memberships }: Principal, { projectNames }: TokenRoutesNeeds) {
   const names = await projectNames([...memberships.keys()]);
