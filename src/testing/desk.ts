@@ -159,7 +159,7 @@ function senderOf(
   const { answer } = mount([
     identityRoutes({ ...identity, guard, changes, authenticateCookie, oidc: null, cursors, publicUrl }),
     tokenRoutes(tokens),
-    projectRoutes({ guard, projects: identity.projects, cursors }),
+    projectRoutes({ guard, changes, projects: identity.projects, cursors }),
     doorRoutes,
   ]);
   const edge = createEdge(

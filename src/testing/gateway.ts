@@ -4,6 +4,7 @@
  */
 import { eq } from "drizzle-orm";
 import { listen } from "../cli/serve.ts";
+import type { Endpoint } from "../db/connection.ts";
 import type { Database } from "../db/database.ts";
 import { requests } from "../db/schema.ts";
 import { systemClock } from "../platform/clock.ts";
@@ -35,6 +36,8 @@ export type TestGateway = Identity & {
   readonly parts: Parts;
   readonly provider: Provider;
   readonly database: Database;
+  /** The schema's owner, for what the gateway's role may not do. */
+  readonly owner: Endpoint;
   readonly dir: DataDir;
   /** A runner of the first project, and one of another. */
   readonly robo: Runner;
@@ -65,7 +68,7 @@ prices:
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const provider = startProvider();
   const dir = testDir();
-  const { database } = await testDatabase();
+  const { database, owner } = await testDatabase();
   const config = await configOf(
     dir,
     (options.yaml ?? usualYaml).replaceAll("PROVIDER", provider.url),
@@ -97,6 +100,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     parts,
     provider,
     database,
+    owner,
     dir,
     ...identity,
     robo,

@@ -15,7 +15,11 @@ export const projectNameForm = z
 
 const nameText = z.string().max(1_024);
 export const newProjectForm = z.strictObject({ name: nameText });
-export const projectChangeForm = z.strictObject({ name: nameText }).partial();
+const selfApprovals = ["deny", "allow"] as const;
+export const projectChangeForm = z
+  .strictObject({ name: nameText, approvals_self: z.enum(selfApprovals) })
+  .partial();
+export type ProjectChange = z.infer<typeof projectChangeForm>;
 export const memberForm = z.strictObject({ role: z.enum(projectRoles) });
 
 export type ProjectView = { id: string; name: string };
@@ -23,6 +27,8 @@ export type ProjectLine = ProjectView & { archived: boolean };
 export type ProjectDetail = ProjectLine & {
   /** The caller's own part in it. */
   role: ProjectRole;
+  /** Whether an owner may decide what they asked for themselves. */
+  approvals_self: (typeof selfApprovals)[number];
   created_at: string;
   version: number;
 };

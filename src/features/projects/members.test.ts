@@ -52,6 +52,7 @@ describe("a project", () => {
       name: "Alpha",
       archived: false,
       role: "owner",
+      approvals_self: "deny",
       created_at: expect.any(String),
       version: 1,
     });

@@ -3,11 +3,13 @@
  *
  * A project's name is free text and need not be unique: ids decide. A project that has an owner always keeps one. Every
  * change writes its audit entry in its own transaction; a changed membership and an archived project act at once on
- * whatever credentials they touch. Projects are never deleted: the books name them.
+ * whatever credentials they touch. Projects are never deleted: the books name them. Only an owner says whether owners may
+ * decide what they asked for themselves.
  */
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { differenceOf } from "../../platform/difference.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
@@ -16,6 +18,7 @@ import { isAdmin, type ProjectRole, rightsIn } from "../../platform/scopes.ts";
 import { requireVersion } from "../../platform/versions.ts";
 import {
   type MemberView,
+  type ProjectChange,
   type ProjectDetail,
   type ProjectLine,
   type ProjectView,
@@ -55,10 +58,15 @@ export class Projects {
   }
 
   /** `ownerId`: the person who becomes its owner; null for a local command. Throws `invalid_name`. */
-  async create(actor: Actor, project: { name: string }, ownerId: string | null = null): Promise<ProjectView> {
+  async create(
+    actor: Actor,
+    project: { name: string },
+    ownerId: string | null = null,
+    within: Pick<Database, "transaction"> = this.#needs.database,
+  ): Promise<ProjectView> {
     const name = parseName(project.name);
     const id = newId("prj");
-    await this.#needs.database.transaction(async (tx) => {
+    await within.transaction(async (tx) => {
       await insertProject(tx, { id, name });
       await this.#needs.record(tx, {
         actor,
@@ -93,18 +101,20 @@ export class Projects {
     return detailOf(found(await findProject(this.#needs.database.db, id)), principal);
   }
 
-  /** Throws `invalid_name`, `stale_version`, `closed`. */
-  async rename(
+  /** Only an owner changes `approvals_self`. Throws `invalid_name`, `insufficient_role`, `stale_version`, `closed`. */
+  async change(
     principal: Principal,
     actor: Actor,
     id: string,
-    asked: { name?: string | undefined },
+    asked: ProjectChange,
     seen: number | null,
   ): Promise<ProjectDetail> {
     const name = asked.name === undefined ? undefined : parseName(asked.name);
-    return this.#change(principal, actor, id, seen, (row) =>
-      name === undefined || name === row.name ? null : { action: "project.updated", change: { name } },
-    );
+    return this.#change(principal, actor, id, seen, (row) => {
+      const change = differenceOf(row, { name, approvalsSelf: asked.approvals_self });
+      if (change.approvalsSelf !== undefined) requireOwner(principal, id);
+      return Object.keys(change).length === 0 ? null : { action: "project.updated", change };
+    });
   }
 
   /** Ends every credential that is bound to it. Again is no error and changes nothing. Throws `stale_version`. */
@@ -187,8 +197,7 @@ export class Projects {
       const { action, change } = decided;
       const changed = await updateProject(tx, id, change);
       if (changed === undefined) throw closed();
-      const details = change.name === undefined ? {} : { name: change.name };
-      await record(tx, { actor, action, subject: id, projectId: id, details });
+      await record(tx, { actor, action, subject: id, projectId: id, details: detailsOf(change) });
       if (change.archivedAt !== undefined) await revocations.record(tx, id);
       return changed;
     });
@@ -244,6 +253,21 @@ function requireOpen(row: ProjectRow | undefined): ProjectRow {
 const closed = (): Failure =>
   new Failure("conflict", "closed", "This project is archived; nothing in it changes any more.");
 
+function requireOwner(principal: Principal, id: string): void {
+  const { role } = rightsIn(principal, id) ?? { role: "viewer" };
+  if (role === "owner") return;
+  throw new Failure(
+    "forbidden",
+    "insufficient_role",
+    `Only an owner of the project decides whether owners may approve what they asked for themselves; you are ${role}.`,
+  );
+}
+
+const detailsOf = ({ name, approvalsSelf }: Partial<ProjectRow>): Record<string, unknown> => ({
+  ...(name === undefined ? {} : { name }),
+  ...(approvalsSelf === undefined ? {} : { approvals_self: approvalsSelf }),
+});
+
 /** Null: all of them. */
 function visibleIds(principal: Principal): string[] | null {
   if (principal.projectId !== null) return [principal.projectId];
@@ -269,6 +293,7 @@ const lineOf = ({ id, name, archivedAt }: ProjectRow): ProjectLine => ({
 const detailOf = (row: ProjectRow, principal: Principal): ProjectDetail => ({
   ...lineOf(row),
   role: rightsIn(principal, row.id)?.role ?? "viewer",
+  approvals_self: row.approvalsSelf,
   created_at: row.createdAt.toISOString(),
   version: row.version,
 });

@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import { z } from "zod";
 import { actorOf } from "../../db/audit-entry.ts";
+import type { Changes } from "../../db/changes.ts";
 import type { ClosedPolicy, Guard } from "../../platform/guard.ts";
 import { type Cursors, pageQuery } from "../../platform/page.ts";
 import { parseQuery } from "../../platform/query.ts";
@@ -22,10 +23,10 @@ const editor = { ...writes, project: "editor" } as const satisfies ClosedPolicy;
 const owner = { ...writes, who: "signed_in", project: "owner" } as const satisfies ClosedPolicy;
 const listQuery = z.strictObject(pageQuery);
 
-export type ProjectRoutesNeeds = { guard: Guard; projects: Projects; cursors: Cursors };
+export type ProjectRoutesNeeds = { guard: Guard; changes: Changes; projects: Projects; cursors: Cursors };
 
 export function projectRoutes(needs: ProjectRoutesNeeds) {
-  const { guard, projects, cursors } = needs;
+  const { guard, changes, projects, cursors } = needs;
   return new Elysia({ prefix: "/api/v1/projects" })
     .get(
       "",
@@ -35,11 +36,11 @@ export function projectRoutes(needs: ProjectRoutesNeeds) {
     )
     .post(
       "",
-      guard.closed(makes, async ({ request, call, principal }) => {
-        const asked = await readJson(request, newProjectForm);
-        const made = await projects.create(actorOf(principal, call), asked, principal.userId);
-        return Response.json(made, { status: 201, headers: { "cache-control": "no-store" } });
-      }),
+      guard.closed(makes, (opened) =>
+        changes.answer(opened, { form: newProjectForm }, (change, asked) =>
+          projects.create(change.actor, asked, opened.principal.userId, change),
+        ),
+      ),
       unparsed,
     )
     .get(
@@ -54,7 +55,7 @@ export function projectRoutes(needs: ProjectRoutesNeeds) {
         const asked = await readJson(request, projectChangeForm);
         const actor = actorOf(principal, call);
         const seen = seenVersion(request);
-        return versioned(await projects.rename(principal, actor, params.project ?? "", asked, seen));
+        return versioned(await projects.change(principal, actor, params.project ?? "", asked, seen));
       }),
       unparsed,
     )

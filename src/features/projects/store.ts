@@ -52,7 +52,7 @@ export async function lockProject(tx: Db, id: string): Promise<ProjectRow | unde
 export async function updateProject(
   tx: Db,
   id: string,
-  change: Partial<Pick<ProjectRow, "name" | "archivedAt">>,
+  change: Partial<Pick<ProjectRow, "name" | "approvalsSelf" | "archivedAt">>,
 ): Promise<ProjectRow | undefined> {
   const rows = await tx
     .update(projects)
