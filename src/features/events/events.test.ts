@@ -5,7 +5,7 @@ import { testDatabase } from "../../testing/cluster.ts";
 import { localActor } from "../../testing/desk.ts";
 import { listen } from "../../testing/event-stream.ts";
 import { startGateway } from "../../testing/gateway.ts";
-import { ok, refused } from "../../testing/wire.ts";
+import { call, ok, refused } from "../../testing/wire.ts";
 import type { IterationView, SessionView } from "../sessions/contract.ts";
 import { EventFeed } from "./feed.ts";
 import type { EventRow } from "./store.ts";
@@ -48,6 +48,22 @@ describe("the event feed", () => {
       new Set([robo.projectId, mallory.projectId]),
     );
     for (const one of [seen, all, foreign]) one.leave();
+  });
+
+  test("tells of the project itself and of its members", async () => {
+    const heard = await listen(ada, ofProject);
+    await ok(olga, "PATCH", `/projects/${robo.projectId}`, { name: "Renamed" });
+    await ok(olga, "PUT", `/projects/${robo.projectId}/members/${stranger.id}`, { role: "viewer" });
+    await ok(olga, "PUT", `/projects/${robo.projectId}/members/${stranger.id}`, { role: "editor" });
+    await call(olga, "DELETE", `/projects/${robo.projectId}/members/${stranger.id}`);
+    await heard.until((told) => told.length >= 4);
+    expect(heard.told.map(({ type, data }) => [type, data.id])).toEqual([
+      ["project.updated", robo.projectId],
+      ["member.created", stranger.id],
+      ["member.updated", stranger.id],
+      ["member.deleted", stranger.id],
+    ]);
+    heard.leave();
   });
 
   test("is closed to strangers", async () => {

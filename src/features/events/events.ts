@@ -47,12 +47,14 @@ export class Events {
   }
 
   /** `projectId` null: all projects that the caller may see. Throws 429 beyond a hundred streams of one credential. */
-  stream(
+  async stream(
     principal: Principal,
     projectId: string | null,
     lastEventId: string | null,
-  ): ReadableStream<Uint8Array> {
+  ): Promise<ReadableStream<Uint8Array>> {
     const { database, feed } = this.#needs;
+    // What was written before the reader came is not news to it.
+    await feed.read();
     this.#requireRoom(principal);
     const sight = { ...sightOf(principal, projectId), sessionId: principal.sessionId };
     const seal = (position: Position, atMs: number) => this.#seal(position, atMs);

@@ -8,9 +8,12 @@ import type { Events } from "./events.ts";
 const reads = { plane: "control", scope: "control:read" } as const satisfies ClosedPolicy;
 
 export function eventRoutes({ guard, events }: { guard: Guard; events: Events }) {
-  const stream = ({ call, principal, request }: OpenedBy, projectId: string | null): Response => {
+  const stream = async (
+    { call, principal, request }: OpenedBy,
+    projectId: string | null,
+  ): Promise<Response> => {
     const lastEventId = request.headers.get("last-event-id");
-    const body = events.stream(principal, projectId, lastEventId);
+    const body = await events.stream(principal, projectId, lastEventId);
     // Heartbeats come less often than Bun's idle timeout.
     call.stayOpen();
     return new Response(body, {

@@ -8,6 +8,7 @@
  */
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
+import { insertEvents, type NewEvent } from "../../db/events.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { differenceOf } from "../../platform/difference.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
@@ -67,7 +68,7 @@ export class Projects {
     const name = parseName(project.name);
     const id = newId("prj");
     await within.transaction(async (tx) => {
-      await insertProject(tx, { id, name });
+      await tell(tx, "project.created", id, projectEvent(await insertProject(tx, { id, name })));
       await this.#needs.record(tx, {
         actor,
         action: "project.created",
@@ -169,6 +170,7 @@ export class Projects {
       if (before.role === "owner") await requireAnotherOwner(tx, projectId, userId);
       await deleteMember(tx, projectId, userId);
       await this.#followMember(tx, actor, "member.removed", { projectId, userId });
+      await tell(tx, "member.deleted", projectId, { id: userId });
     });
     await this.#needs.revocations.announce();
   }
@@ -198,6 +200,7 @@ export class Projects {
       const changed = await updateProject(tx, id, change);
       if (changed === undefined) throw closed();
       await record(tx, { actor, action, subject: id, projectId: id, details: detailsOf(change) });
+      await tell(tx, "project.updated", id, projectEvent(changed));
       if (change.archivedAt !== undefined) await revocations.record(tx, id);
       return changed;
     });
@@ -212,6 +215,9 @@ export class Projects {
   ): Promise<MemberRow> {
     const row = await upsertMember(tx, member);
     await this.#followMember(tx, actor, "member.set", member);
+    const verb = row.version === 1 ? "created" : "updated";
+    const { projectId, userId: id, role } = member;
+    await tell(tx, `member.${verb}`, projectId, { id, version: row.version, role });
     return row;
   }
 
@@ -227,6 +233,21 @@ export class Projects {
     await this.#needs.revocations.record(tx, `${userId} ${projectId}`);
   }
 }
+
+/** Read from the log within a second: nobody is sent a word, because commands beside the gateway cannot either. */
+const tell = (
+  tx: Db,
+  type: NewEvent["type"],
+  projectId: string,
+  payload: NewEvent["payload"],
+): Promise<void> => insertEvents(tx, [{ projectId, sessionId: null, type, payload }]);
+
+const projectEvent = ({ id, version, name, archivedAt }: ProjectRow): NewEvent["payload"] => ({
+  id,
+  version,
+  name,
+  archived: archivedAt !== null,
+});
 
 /** Whoever says that they saw a version of what is not there saw something else. */
 const neverSeen = { version: 0 };
