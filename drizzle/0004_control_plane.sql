@@ -212,4 +212,9 @@ CREATE UNIQUE INDEX "tasks_dedupe_key" ON "tasks" USING btree ("session_id","ded
 CREATE INDEX "tasks_status" ON "tasks" USING btree ("session_id","status","position");--> statement-breakpoint
 CREATE INDEX "tasks_spec" ON "tasks" USING btree ("session_id","originating_spec","position");--> statement-breakpoint
 CREATE INDEX "tasks_search" ON "tasks" USING gin ("search");--> statement-breakpoint
-CREATE INDEX "waivers_iteration" ON "waivers" USING btree ("iteration_id","id");
+CREATE INDEX "waivers_iteration" ON "waivers" USING btree ("iteration_id","id");--> statement-breakpoint
+CREATE INDEX "audit_actor" ON "audit" USING btree ("actor","at","id");--> statement-breakpoint
+CREATE INDEX "audit_project" ON "audit" USING btree ("project_id","at","id");--> statement-breakpoint
+CREATE INDEX "audit_subject" ON "audit" USING btree ("subject","at","id");--> statement-breakpoint
+CREATE INDEX "audit_action" ON "audit" USING btree ("action","at","id");--> statement-breakpoint
+CREATE INDEX "audit_seals_from" ON "audit_seals" USING btree ("epoch","from_xid");

@@ -729,7 +729,14 @@ export const audit = pgTable(
     /** SHA-256 over the canonical JSON of every other column (audit/canonical.ts). */
     rowHash: bytes("row_hash").notNull(),
   },
-  (table) => [index("audit_xid").on(table.xid, table.id), index("audit_at").on(table.at, table.id)],
+  (table) => [
+    index("audit_xid").on(table.xid, table.id),
+    index("audit_at").on(table.at, table.id),
+    index("audit_actor").on(table.actor, table.at, table.id),
+    index("audit_project").on(table.projectId, table.at, table.id),
+    index("audit_subject").on(table.subject, table.at, table.id),
+    index("audit_action").on(table.action, table.at, table.id),
+  ],
 );
 
 /** A chain: each seal covers the rows with `from_xid <= xid < to_xid` and the seal before it. */
@@ -748,7 +755,10 @@ export const auditSeals = pgTable(
     signature: bytes("signature").notNull(),
     keyId: text("key_id").notNull(),
   },
-  (table) => [primaryKey({ columns: [table.epoch, table.no] })],
+  (table) => [
+    primaryKey({ columns: [table.epoch, table.no] }),
+    index("audit_seals_from").on(table.epoch, table.fromXid),
+  ],
 );
 
 /** Public halves of the keys that sign seals; the private ones never leave their data dir. */

@@ -44,4 +44,9 @@ export const timeText = z
   .union([z.iso.datetime({ offset: true }), z.iso.date()], {
     error: "Give a time as RFC 3339, such as 2026-05-01T00:00:00Z, or a day.",
   })
-  .transform((text) => new Date(text));
+  .transform((text) => new Date(text))
+  // Postgres has no year 0, and does not read a year of five digits as it is written here.
+  .refine(
+    (time) => time.getUTCFullYear() >= 1 && time.getUTCFullYear() <= 9_999,
+    "Give a time in the years 1 to 9999.",
+  );

@@ -5,6 +5,13 @@ import type { Database } from "../db/database.ts";
 import { approvals, checks, iterations, reports, sessions, tasks, waivers } from "../db/schema.ts";
 import { newId } from "../platform/ids.ts";
 
+/** An open session's id. */
+export async function putSession({ db }: Pick<Database, "db">, projectId: string): Promise<string> {
+  const id = newId("ses");
+  await db.insert(sessions).values({ id, projectId, title: "one", status: "open", createdBy: "cli_someone" });
+  return id;
+}
+
 /** By the name of the route parameter that names it. */
 export async function putObjects({ db }: Database, projectId: string, createdBy: string) {
   const sessionId = newId("ses");

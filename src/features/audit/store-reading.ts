@@ -2,8 +2,8 @@
  * The audit table as people read it, in the order of `at` and, among equals, of `id`.
  *
  * Every index for a filter ends in these two, so that a value, a time and a place in the list are one range of it. The
- * conditions are written as that range: with plain equality Postgres would rather walk through all rows by time, which
- * is long for somebody who was busy once and left.
+ * order begins with the column that is asked for, whose value Postgres is kept from taking for a constant: otherwise it
+ * walks through everybody's rows by time, which is long for somebody who was busy once and left.
  */
 import { and, type SQL, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
@@ -64,23 +64,22 @@ function pageOf(asked: Asked): SQL {
 }
 
 const keyOf = (column: SQL, value: string | undefined): Key[] =>
-  value === undefined ? [] : [[column, sql`${value}`]];
+  value === undefined ? [] : [[column, sql`${value}::text`]];
 
-/** Along the first key's index; the others are what Postgres would rather start from when they are rare. */
+/** Along the first key's index; the others are what Postgres may start from instead when they are rare. */
 function newest(asked: Asked, [first, ...others]: readonly Key[]): SQL {
-  const [column, value] = first === undefined ? [sql``, sql``] : [sql`${first[0]}, `, sql`${first[1]}, `];
   const { from } = asked.filters;
   const end = endOf(asked);
   const chosen = and(
-    sql`(${column}audit.at) >= (${value}${from === undefined ? sql`'-infinity'` : instant(from)})`,
-    end === undefined
-      ? sql`(${column}audit.at) < (${value}'infinity')`
-      : sql`(${column}audit.at, audit.id) < (${value}${instant(end.at)}, ${end.id}::bigint)`,
+    first && sql`${first[0]} = any(array[${first[1]}])`,
     ...others.map(([column, value]) => sql`${column} = ${value}`),
+    from && sql`audit.at >= ${instant(from)}`,
+    end && sql`(audit.at, audit.id) < (${instant(end.at)}, ${end.id}::bigint)`,
   );
   const order = first === undefined ? sql`` : sql`${first[0]} desc, `;
   return sql`
-    select audit.* from audit where ${chosen} order by ${order}audit.at desc, audit.id desc limit ${asked.rowsMax}`;
+    select audit.* from audit where ${chosen ?? sql`true`}
+    order by ${order}audit.at desc, audit.id desc limit ${asked.rowsMax}`;
 }
 
 /** One bound and not two: of two, Postgres begins at one and reads up to the other. Ids begin at 1. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { newId } from "../../platform/ids.ts";
 import { testDatabase } from "../../testing/cluster.ts";
 import { type Desk, localActor, openDesk } from "../../testing/desk.ts";
+import { putSession } from "../../testing/objects.ts";
 import type { NewClient } from "./clients.ts";
 import type { NewKey } from "./keys.ts";
 
@@ -276,7 +277,10 @@ describe("tokens for the machine's own shell", () => {
 
   test("a local command issues one without the secret, under the same rules", async () => {
     const { client_id: id } = await newClient({ projectId: project });
-    const made = await desk.tokens.issue(localActor, id, { ...nothing, sessionId: newId("ses") });
+    const made = await desk.tokens.issue(localActor, id, {
+      ...nothing,
+      sessionId: await putSession(desk.database, project),
+    });
     expect(made).toMatchObject({ token_type: "Bearer", expires_in: 900, scope: "llm:chat" });
     expect(await desk.knock(made.access_token)).toBe(200);
     const [, issued] = await desk.entries(id);

@@ -12,6 +12,7 @@ import {
   openOAuth,
   refusedAfter,
 } from "../../testing/oauth.ts";
+import { putSession } from "../../testing/objects.ts";
 import { refusalOf } from "../../testing/refusals.ts";
 import type { IssuedToken } from "./contract.ts";
 
@@ -29,6 +30,7 @@ const runner = await desk.clients.create(localActor, {
   scope: "llm:chat control:read control:write usage:read",
 });
 const desktop = appOf(desk.send);
+const put = (projectId: string) => putSession(desk.database, projectId);
 
 type Fields = Parameters<typeof exchanging>[1];
 const exchange = (token: string, fields: Fields = {}, headers: Record<string, string> = {}) =>
@@ -47,7 +49,7 @@ const revoke = (token: string) =>
 describe("a runner's token", () => {
   test("is narrowed to a scope, a session, a plane and a shorter life", async () => {
     const parent = await runnersToken();
-    const session = newId("ses");
+    const session = await put(alpha);
     const response = await exchange(parent, {
       scope: "usage:read llm:chat",
       session_id: session,
@@ -86,7 +88,7 @@ describe("a runner's token", () => {
   });
 
   test("keeps the session that it has", async () => {
-    const session = newId("ses");
+    const session = await put(alpha);
     const parent = await runnersToken({ session_id: session });
     expect(claimsOf(await child(parent)).session_id).toBe(session);
     expect(claimsOf(await child(parent, { session_id: session })).session_id).toBe(session);
@@ -133,12 +135,13 @@ describe("a runner's token", () => {
 
   test("narrowed in a chain of any requests never holds more than the one before", async () => {
     const scopes = ["llm:chat", "control:read", "control:write", "usage:read", "admin", "mcp:read"];
+    const [one, other, elsewhere] = [await put(alpha), await put(alpha), await put(beta)];
     const places = ["", "/v1", "/mcp", "/api/v1", "/oauth"].map((path) => deskUrl + path);
     const some = (values: string[]) => fc.option(fc.subarray(values, { minLength: 1 }), { nil: [] });
     const asked = fc.record({
       scope: some(scopes).map((chosen) => (chosen.length === 0 ? [] : chosen.join(" "))),
       resource: some(places),
-      session_id: fc.constantFrom([], newId("ses"), newId("ses")),
+      session_id: fc.constantFrom([], one, other, elsewhere),
       project_id: fc.constantFrom([], alpha, beta),
       ttl_seconds: fc.constantFrom([], "60", "900", "3600"),
     });
@@ -190,7 +193,7 @@ describe("a person's token", () => {
     expect(await seen(access_token)).toEqual([200, 200]);
     expect(await seen(bound)).toEqual([200, 404]);
     expect(await refusalOf(await exchange(bound, { project_id: beta }))).toBe("invalid_request");
-    const session = newId("ses");
+    const session = await put(alpha);
     expect(claimsOf(await child(bound, { session_id: session }))).toMatchObject({
       project_id: alpha,
       session_id: session,

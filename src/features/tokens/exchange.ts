@@ -16,6 +16,7 @@ import type { IssuedToken } from "./contract.ts";
 import { oauthRefusal } from "./form.ts";
 import { type Asked, decideNarrower } from "./grant.ts";
 import { childTokenId } from "./lineage.ts";
+import { requireSession } from "./sessions.ts";
 import { findProject } from "./store.ts";
 
 export const accessTokenType = "urn:ietf:params:oauth:token-type:access_token";
@@ -81,8 +82,9 @@ export class Exchanges {
   }
 
   /** An administrator has rights in every project, and so in one that is archived or was never there. */
-  async #requireOpen({ projectId }: Binding): Promise<void> {
+  async #requireOpen({ projectId, sessionId }: Binding): Promise<void> {
     if (projectId === null) return;
+    await requireSession(this.#needs.database.db, { projectId, sessionId });
     const project = await findProject(this.#needs.database.db, projectId);
     if (project === undefined || project.archivedAt !== null) throw foreignProject();
   }

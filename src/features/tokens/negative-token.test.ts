@@ -15,6 +15,7 @@ import {
   openOAuth,
   type Pair,
 } from "../../testing/oauth.ts";
+import { putSession } from "../../testing/objects.ts";
 import {
   after,
   again,
@@ -537,7 +538,8 @@ const persons: Family = {
     ["8693 §2.2.2", "the app was revoked", revoked, refused],
   ],
 };
-const session = newId("ses");
+const session = await putSession(desk.database, project);
+const otherSession = await putSession(desk.database, project);
 const runners: Family = {
   name: "POST /oauth/token with a runner's token, to be narrowed",
   good: "200",
@@ -550,7 +552,7 @@ const runners: Family = {
   rows: [
     ...subjects,
     ["8707 §2.2", "a resource beyond the parent's", set("resource", `${deskUrl}/mcp`), "400 invalid_target"],
-    ["8693 §2.1", "another session", set("session_id", newId("ses")), refused],
+    ["8693 §2.1", "another session", set("session_id", otherSession), refused],
     [
       "8693 §2.2.2",
       "the runner was revoked",

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { newId } from "../../platform/ids.ts";
 import { testDatabase } from "../../testing/cluster.ts";
 import { basicOf, type Desk, deskUrl, localActor, openDesk } from "../../testing/desk.ts";
+import { putSession } from "../../testing/objects.ts";
 import type { CreatedClient } from "./contract.ts";
 
 let desk: Desk;
@@ -66,7 +67,7 @@ describe("the client_credentials grant", () => {
   });
 
   test("the token is an at+jwt with exactly the claims of the contract", async () => {
-    const session = newId("ses");
+    const session = await putSession(desk.database, project);
     const { access_token } = await granted(
       await desk.ask(bound, { session_id: session, project_id: project, ttl_seconds: "60" }),
     );
@@ -259,6 +260,7 @@ describe("the client_credentials grant", () => {
     ["a project without a binding", "400 invalid_request", () => [free, { project_id: project }]],
     ["a session without a binding", "400 invalid_request", () => [free, { session_id: newId("ses") }]],
     ["another project", "400 invalid_request", () => [bound, { project_id: newId("prj") }]],
+    ["a session that is not there", "400 invalid_request", () => [bound, { session_id: newId("ses") }]],
     ["a misspelled session", "400 invalid_request", () => [bound, { session_id: "ses_x" }]],
     ["too long a life", "400 invalid_request", () => [free, { ttl_seconds: "3601" }]],
     ["too short a life", "400 invalid_request", () => [free, { ttl_seconds: "59" }]],

@@ -3,7 +3,7 @@
  */
 import { and, eq, exists, gt, gte, inArray, isNotNull, isNull, like, lt, or, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
-import { apiKeys, clients, projects, revocations, signingSecrets, users } from "../../db/schema.ts";
+import { apiKeys, clients, projects, revocations, sessions, signingSecrets, users } from "../../db/schema.ts";
 import type { ProjectRole } from "../../platform/scopes.ts";
 
 export type ClientRow = typeof clients.$inferSelect;
@@ -247,6 +247,14 @@ export async function findUserWithMemberships(
 
 export async function insertRevocation(db: Db, subject: string): Promise<void> {
   await db.insert(revocations).values({ subject });
+}
+
+export async function isSessionOf(db: Db, id: string, projectId: string): Promise<boolean> {
+  const [found] = await db
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(eq(sessions.id, id), eq(sessions.projectId, projectId)));
+  return found !== undefined;
 }
 
 /** Whether anything that this caller ends or changes with was recorded since then. */

@@ -19,6 +19,7 @@ import { type Asked, decideGrant } from "./grant.ts";
 import { clientTokenId } from "./lineage.ts";
 import { looksLikeRefreshToken } from "./minting.ts";
 import type { Revocations } from "./revocations.ts";
+import { requireSession } from "./sessions.ts";
 import { type ClientRow, findClient, findProject } from "./store.ts";
 import { lockRefresh } from "./store-apps.ts";
 
@@ -79,6 +80,7 @@ export class Tokens {
     });
     await this.#needs.database.transaction(async (tx) => {
       if (projectId !== null && (await findProject(tx, projectId))?.archivedAt !== null) throw archived();
+      await requireSession(tx, { projectId, sessionId });
       await this.#needs.record(tx, {
         actor,
         action: "token.issued",
