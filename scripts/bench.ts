@@ -1,12 +1,13 @@
 /**
- * The benchmarks: `bun run bench [llm|login] [--seconds N] [--json]`. Each figure stands beside its bar; exit 1 when one
+ * The benchmarks: `bun run bench [llm|login|control] [--seconds N] [--json]`. Each figure stands beside its bar; exit 1 when one
  * is not met. Yardsticks run in the same minutes on the same machine.
  */
+import { control } from "./bench/control.ts";
 import { isMet, table } from "./bench/figures.ts";
 import { llm } from "./bench/llm.ts";
 import { login } from "./bench/login.ts";
 
-const suites = { llm, login };
+const suites = { llm, login, control };
 
 const args = process.argv.slice(2);
 const option = args.indexOf("--seconds");

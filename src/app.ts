@@ -4,13 +4,17 @@
  * A route whose handler the guard did not make stops the start: nothing is public by omission.
  */
 import { type AnyElysia, Elysia } from "elysia";
+import { approvalRoutes } from "./features/approvals/routes.ts";
 import { auditRoutes } from "./features/audit/routes.ts";
 import { eventRoutes } from "./features/events/routes.ts";
+import { gateRoutes } from "./features/gates/routes.ts";
 import { healthRoutes } from "./features/health/routes.ts";
 import { identityRoutes } from "./features/identity/routes.ts";
 import { llmRoutes } from "./features/llm/routes.ts";
 import { projectRoutes } from "./features/projects/routes.ts";
+import { reportRoutes } from "./features/reports/routes.ts";
 import { sessionRoutes } from "./features/sessions/routes.ts";
+import { taskRoutes } from "./features/tasks/routes.ts";
 import { tokenRoutes } from "./features/tokens/routes.ts";
 import { usageRoutes } from "./features/usage/routes.ts";
 import { callOf } from "./platform/call.ts";
@@ -49,11 +53,13 @@ export function createApp(parts: Parts): App {
   const { authenticateCookie } = identity.authenticator;
   const projectNames = (ids: readonly string[]) => projects.names(ids);
   const doors = config.oauth;
+  const controlBytesMax = () => gateway().limits.control.bodyBytesMax;
   return mount([
     healthRoutes({ guard, health, metricsToken: config.metricsToken }),
-    identityRoutes({ ...identity, guard, authenticateCookie, oidc, cursors, publicUrl }),
+    identityRoutes({ ...identity, guard, changes, authenticateCookie, oidc, cursors, publicUrl }),
     tokenRoutes({
       guard,
+      changes,
       oauth,
       doors,
       clients,
@@ -64,9 +70,13 @@ export function createApp(parts: Parts): App {
       requestsPerMinute,
       projectNames,
     }),
-    projectRoutes({ guard, projects, cursors }),
+    projectRoutes({ guard, changes, projects, cursors }),
     eventRoutes({ guard, events: parts.events }),
     sessionRoutes({ guard, changes, sessions: control.sessions }),
+    taskRoutes({ guard, changes, tasks: control.tasks, bodyBytesMax: controlBytesMax }),
+    reportRoutes({ guard, changes, reports: control.reports }),
+    approvalRoutes({ guard, changes, approvals: control.approvals }),
+    gateRoutes({ ...control, guard, changes }),
     llmRoutes({ guard, completions, prices, gateway }),
     new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })).use(auditRoutes({ guard, audit })),
   ]);

@@ -11,6 +11,7 @@ import { sweepEvents } from "./db/events.ts";
 import { sweepAnswers } from "./db/idempotency.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
 import { createLocate, type Locate } from "./db/places.ts";
+import { Approvals, type ApprovalsNeeds } from "./features/approvals/approvals.ts";
 import { createRecord } from "./features/audit/audit.ts";
 import { openHeads } from "./features/audit/heads.ts";
 import { sealKeyIn } from "./features/audit/seal-key.ts";
@@ -19,6 +20,9 @@ import { findEpoch } from "./features/audit/store.ts";
 import { AuditTrail } from "./features/audit/trail.ts";
 import { Events, eventsKeptMs } from "./features/events/events.ts";
 import { EventFeed } from "./features/events/feed.ts";
+import { Checks } from "./features/gates/checks.ts";
+import { Gates } from "./features/gates/gates.ts";
+import { Waivers } from "./features/gates/waivers.ts";
 import { createHealth } from "./features/health/gateway-health.ts";
 import { Login } from "./features/identity/login.ts";
 import { createOidc, type Oidc } from "./features/identity/oidc.ts";
@@ -31,7 +35,9 @@ import { Completions } from "./features/llm/llm.ts";
 import { createPrices } from "./features/llm/prices.ts";
 import { Watch } from "./features/llm/watch.ts";
 import { Projects } from "./features/projects/projects.ts";
+import { Reports } from "./features/reports/reports.ts";
 import { Sessions, type SessionsNeeds } from "./features/sessions/sessions.ts";
+import { Tasks } from "./features/tasks/tasks.ts";
 import { createAccessTokens } from "./features/tokens/access-token.ts";
 import { AppTokens, type AppTokensNeeds } from "./features/tokens/app-tokens.ts";
 import type { Addresses } from "./features/tokens/audiences.ts";
@@ -151,7 +157,9 @@ export async function wire(input: WiringInput): Promise<Parts> {
     told: heard.told,
     announce: () => identity.revocations.announce(),
   });
-  const control = assembleControl({ database, changes, cursors });
+  const { waitFor, onRevoked } = heard;
+  const control = assembleControl({ database, changes, cursors, clock, waitFor, onRevoked });
+  const expiry = keepExpiring(control.approvals, log);
   const usage = new Usage({ db: database.db, cursors });
   const audit = new AuditTrail({ db: database.db, cursors });
   const streamsOpen = () => completions.admittance.streamsOpen;
@@ -180,6 +188,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     async close() {
       pulse.stop();
       clearInterval(broom);
+      expiry.stop();
       counter.close();
       await heard.close();
       await identity.feed.close();
@@ -212,12 +221,13 @@ async function wireEvents(
   const feed = new EventFeed({ database, log });
   await feed.start();
   const told = () => feed.told();
+  const onRevoked = (listener: (subject: string) => void) => identity.feed.onRevoked(listener);
   const events = new Events({
     ...needs,
     database,
     feed,
     clock,
-    onRevoked: (listener) => identity.feed.onRevoked(listener),
+    onRevoked,
     isEnded: (principal, since) => wasRevokedSince(database.db, principal, since),
   });
   const ticks = new Ticks({ database, settled: ledger.settled, told, log });
@@ -225,6 +235,7 @@ async function wireEvents(
     events,
     ticks,
     told,
+    onRevoked,
     waitFor: (subject: string, milliseconds: number, signal: AbortSignal) =>
       feed.waitFor(subject, milliseconds, signal),
     async close() {
@@ -342,12 +353,19 @@ function assembleOAuth(needs: OAuthNeeds): OAuthParts {
   };
 }
 
-type ControlNeeds = Omit<SessionsNeeds, "evaluate">;
+type ControlNeeds = Omit<SessionsNeeds, "evaluate"> & ApprovalsNeeds;
 
 /** What a team's work consists of: sessions and what belongs to them. */
 function assembleControl(needs: ControlNeeds) {
+  const gates = new Gates(needs);
   return {
-    sessions: new Sessions({ ...needs, evaluate: async () => ({ ok: true, evaluation: {} }) }),
+    sessions: new Sessions({ ...needs, evaluate: (change, judged) => gates.evaluate(change, judged) }),
+    tasks: new Tasks(needs),
+    gates,
+    checks: new Checks(needs),
+    waivers: new Waivers(needs),
+    reports: new Reports(needs),
+    approvals: new Approvals(needs),
   };
 }
 
@@ -362,6 +380,16 @@ async function sweep({ database, clock, log }: WiringInput, identity: Identity):
   } catch (error) {
     log.warn("what has expired could not be swept", { error });
   }
+}
+
+/** Writes down which approvals are over their time. They are so before that, whoever asks. */
+function keepExpiring(approvals: Approvals, log: Log) {
+  const expire = () =>
+    approvals
+      .expireDue()
+      .catch((error: unknown) => log.warn("what is over its time could not be written down", { error }));
+  const timer = setInterval(() => void expire(), 5_000);
+  return { stop: () => clearInterval(timer) };
 }
 
 /** Tells the database that this boot lives, and hears when another copy of the data dir has taken over. */

@@ -7,17 +7,25 @@
 import { Command, CommanderError } from "commander";
 import { clientVariables, type Variable, variables } from "../platform/config-variables.ts";
 import { Failure } from "../platform/failure.ts";
+import { addApprovalCommands } from "./approval.ts";
 import { addAuditCommands } from "./audit.ts";
+import { addCheckCommands } from "./check.ts";
 import { addClientCommands } from "./client.ts";
 import { addConfigCommands } from "./config.ts";
 import { addDoctorCommand } from "./doctor.ts";
+import { addGateCommands } from "./gate.ts";
+import { addIterationCommands } from "./iteration.ts";
 import { addKeyCommands } from "./key.ts";
 import { addLoginCommand } from "./login.ts";
 import { addLogoutCommand } from "./logout.ts";
 import { addMigrateCommand } from "./migrate.ts";
 import { printable, printOne } from "./print.ts";
 import { addProjectCommands } from "./project.ts";
+import { addReportCommands } from "./report.ts";
 import { serve } from "./serve.ts";
+import { addSessionCommands } from "./session.ts";
+import { addSyncCommands } from "./sync.ts";
+import { addTaskCommands } from "./task.ts";
 import { addTokenCommands } from "./token.ts";
 import { addUsageCommand } from "./usage.ts";
 import { addUserCommands } from "./user.ts";
@@ -60,6 +68,14 @@ function buildProgram(world: World): Command {
   addTokenCommands(program, world);
   addUsageCommand(program, world);
   addAuditCommands(program, world);
+  addSessionCommands(program, world);
+  addIterationCommands(program, world);
+  addTaskCommands(program, world);
+  addSyncCommands(program, world);
+  addReportCommands(program, world);
+  addCheckCommands(program, world);
+  addGateCommands(program, world);
+  addApprovalCommands(program, world);
   addLoginCommand(program, world);
   addLogoutCommand(program, world);
   addWhoamiCommand(program, world);
@@ -105,6 +121,9 @@ const examples = `Examples:
   $ specgate token issue --client cli_… --ttl-seconds 600
   $ specgate usage --by day,model
   $ specgate login --url https://gate.example.com                sign in to a gateway elsewhere
+  $ specgate session create "Invoices" --project prj_…           then, over HTTP, what a team works on
+  $ specgate sync tasks tasks.md --session ses_…
+  $ specgate iteration pass itr_…                                if the project's gates say so
 `;
 
 function environmentHelp(): string {

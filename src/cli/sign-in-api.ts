@@ -30,20 +30,39 @@ export async function api(world: World, flags: GatewayFlags): Promise<Api> {
   };
 }
 
-const problemForm = z.object({
+const problemForm = z.looseObject({
   title: z.string().default("The gateway refused"),
   code: z.string().default("refused"),
   detail: z.string().default(""),
   errors: z.array(z.object({ path: z.string(), message: z.string() })).default([]),
   request_id: z.string().optional(),
 });
+export type Problem = z.infer<typeof problemForm>;
+
+/** What the gateway said no to, with all that it said: some commands show more than the one line. */
+export class ApiRefusal extends Failure {
+  constructor(
+    message: string,
+    readonly httpStatus: number,
+    readonly problem: Problem,
+    retryAfterSeconds: number,
+  ) {
+    // Of this kind whatever the status: the command was well formed, so it failed and was not misused.
+    super("upstream", problem.code, message, { retryAfterSeconds });
+  }
+}
 
 async function failureOf(response: Response, url: string, isKept: boolean): Promise<Failure> {
   const isProblem = response.headers.get("content-type")?.startsWith("application/problem+json") === true;
   const parsed = problemForm.safeParse(isProblem ? await response.json().catch(() => null) : null);
-  if (!parsed.success)
-    return new Failure("upstream", "strange_answer", `${url} answered ${response.status} without saying why`);
-  const { title, code, detail, errors, request_id } = parsed.data;
+  const retryAfterSeconds = Number(response.headers.get("retry-after") ?? "") || 0;
+  const refusal = (message: string, problem: Problem) =>
+    new ApiRefusal(message, response.status, problem, retryAfterSeconds);
+  if (!parsed.success) {
+    const unsaid = problemForm.parse({ code: "strange_answer" });
+    return refusal(`${url} answered ${response.status} without saying why`, unsaid);
+  }
+  const { title, detail, errors, request_id } = parsed.data;
   const parts = [
     [title, detail].filter((part) => part !== "").join(": "),
     errors.map(({ path, message }) => `${path}: ${message}`).join("; "),
@@ -51,6 +70,5 @@ async function failureOf(response: Response, url: string, isKept: boolean): Prom
   ];
   const sentence = parts.filter((part) => part !== "").join("; ");
   const id = request_id === undefined ? "" : ` (request ${request_id})`;
-  // Of this kind whatever the status: the command was well formed, so it failed and was not misused.
-  return new Failure("upstream", code, `${sentence}${id}`);
+  return refusal(`${sentence}${id}`, parsed.data);
 }

@@ -38,9 +38,12 @@ export async function lockSession(
   sessionId: string,
   manner: "shared" | "numbering" | "alone",
 ): Promise<OpenSession & { readonly status: string }> {
+  // A row lock alone is not fair: new readers in common overtake whoever waits to be alone, for as long as they come.
+  const queue = manner === "alone" ? sql`pg_advisory_xact_lock` : sql`pg_advisory_xact_lock_shared`;
   const [row] = (await tx.execute(sql`
+    with queue as materialized (select ${queue}(hashtextextended(${`session ${sessionId}`}, 0)))
     select s.id, s.project_id as "projectId", s.status, p.archived_at is not null as archived
-    from sessions s join projects p on p.id = s.project_id
+    from queue, sessions s join projects p on p.id = s.project_id
     where s.id = ${sessionId} for ${locks[manner]} of s for key share of p`)) as unknown as (OpenSession & {
     status: string;
     archived: boolean;

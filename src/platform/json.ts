@@ -48,8 +48,8 @@ const tooComplex = (what: string): Failure => new Failure("invalid", "json_too_c
  * The members of the one JSON object that `bytes` holds. Throws `invalid_json`, or `json_too_complex` beyond the bounds.
  * A repeated top-level key throws `duplicate_key`.
  */
-export function scanObject(bytes: Uint8Array, bounds: JsonBounds = defaultBounds): Member[] {
-  return new ObjectScan(bytes, bounds).run();
+export function scanObject(bytes: Uint8Array, bounds: Partial<JsonBounds> = {}): Member[] {
+  return new ObjectScan(bytes, { ...defaultBounds, ...bounds }).run();
 }
 
 /** The members of the object value at `member`, checked in the same way; offsets are those of `bytes`. */

@@ -5,7 +5,7 @@
 import type { z } from "zod";
 import { readBody, requireJson } from "./body.ts";
 import { Failure, type FieldError } from "./failure.ts";
-import { scanObject } from "./json.ts";
+import { type JsonBounds, scanObject } from "./json.ts";
 
 const usualBytesMax = 65_536;
 
@@ -14,8 +14,9 @@ export async function readJson<Shape extends z.ZodType>(
   request: Request,
   shape: Shape,
   bodyBytesMax = usualBytesMax,
+  bounds: Partial<JsonBounds> = {},
 ): Promise<z.infer<Shape>> {
-  return (await readJsonBytes(request, shape, bodyBytesMax)).value;
+  return (await readJsonBytes(request, shape, bodyBytesMax, bounds)).value;
 }
 
 /** As `readJson`, with the bytes as they were sent. No body at all is an empty object: some shapes ask for nothing. */
@@ -23,11 +24,12 @@ export async function readJsonBytes<Shape extends z.ZodType>(
   request: Request,
   shape: Shape,
   bodyBytesMax = usualBytesMax,
+  bounds: Partial<JsonBounds> = {},
 ): Promise<{ value: z.infer<Shape>; bytes: Uint8Array }> {
   if (request.body === null) return { value: checkShape(shape, {}), bytes: new Uint8Array() };
   requireJson(request);
   const { bytes } = await readBody(request, { bodyBytesMax, roomBytesMax: bodyBytesMax }, { bytes: 0 });
-  scanObject(bytes);
+  scanObject(bytes, bounds);
   return { value: checkShape(shape, parse(bytes)), bytes };
 }
 

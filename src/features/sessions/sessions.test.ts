@@ -111,6 +111,26 @@ describe("a session", () => {
     await newIteration(session);
   });
 
+  test("is closed in its turn, however busily others write in it", async () => {
+    const session = await newSession();
+    let over = false;
+    const write = async () => {
+      while (!over) await call(robo, "POST", `/sessions/${session.id}/iterations`, {});
+    };
+    const iteration = await newIteration(session);
+    const read = async () => {
+      while (!over) await call(robo, "PATCH", `/iterations/${iteration.id}`, { notes: crypto.randomUUID() });
+    };
+    const writers = [write(), write(), read(), read(), read(), read()];
+    await Bun.sleep(300);
+    const from = performance.now();
+    expect((await call(ed, "PATCH", `/sessions/${session.id}`, { status: "failed" })).http).toBe(200);
+    const took = performance.now() - from;
+    over = true;
+    await Promise.all(writers);
+    expect(took).toBeLessThan(1_000);
+  });
+
   test("of an archived project takes no writes", async () => {
     const project = await ok<{ id: string }>(ada, "POST", "/projects", { name: "short-lived" });
     const session = await ok<SessionView>(ada, "POST", `/projects/${project.id}/sessions`, { title: "x" });

@@ -1,0 +1,92 @@
+/**
+ * Reports: what a runner or a person has to say about a session, in one piece, for people to read and find.
+ *
+ * A report is written once and never changed; who knows better writes another. Lists leave the text out, which may be a
+ * megabyte; the search finds a report by its title and by the beginning of its text. An artifact that it names is not
+ * looked up here: it may be gone before the report is read.
+ */
+import type { Change } from "../../db/changes.ts";
+import type { Database } from "../../db/database.ts";
+import { requireOpenSession } from "../../db/open-session.ts";
+import { type SearchText, searchText } from "../../db/search-text.ts";
+import { Failure, notFound } from "../../platform/failure.ts";
+import { newId } from "../../platform/ids.ts";
+import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
+import type { NewReport, ReportLine, ReportsQuery, ReportView } from "./contract.ts";
+import { findReport, insertReport, isIterationOf, type LineRow, listReports } from "./store.ts";
+
+export type ReportsNeeds = { database: Database; cursors: Cursors };
+
+/** A tsvector ends at a megabyte: this many characters stay below it, whatever they are. */
+const searchedCharactersMax = 50_000;
+
+export class Reports {
+  readonly #needs: ReportsNeeds;
+
+  constructor(needs: ReportsNeeds) {
+    this.#needs = needs;
+  }
+
+  /** Without the text, which whoever sent it has. Throws 422 for an iteration of another session, 409 `closed`. */
+  async submit(change: Change, sessionId: string, asked: NewReport): Promise<ReportLine> {
+    const { projectId } = await requireOpenSession(change.tx, sessionId);
+    const { kind, title, format, body, iteration_id = null, artifact_id = null } = asked;
+    if (iteration_id !== null && !(await isIterationOf(change.tx, sessionId, iteration_id)))
+      throw foreignIteration();
+    const place = { id: newId("rpt"), projectId, sessionId, iterationId: iteration_id };
+    const fresh = { ...place, kind, title, format, body, artifactId: artifact_id };
+    const row = await insertReport(
+      change.tx,
+      { ...fresh, createdBy: change.actor.id },
+      searchOf(title, body),
+    );
+    const { id, bodyBytes } = row;
+    const details = { kind, title, body_bytes: bodyBytes };
+    await change.record({ action: "report.created", subject: id, projectId, sessionId, details });
+    const payload = { id, session_id: sessionId, iteration_id, kind, title, format };
+    await change.tell({ projectId, sessionId, type: "report.created", payload });
+    return lineView(row);
+  }
+
+  async get(id: string): Promise<ReportView> {
+    const row = await findReport(this.#needs.database.db, id);
+    if (row === undefined) throw notFound();
+    return { ...lineView(row), body: row.body };
+  }
+
+  /** Newest first, without the texts. */
+  async page(sessionId: string, query: ReportsQuery): Promise<Page<ReportLine>> {
+    const { cursors, database } = this.#needs;
+    const list = `reports ${sessionId}`;
+    const { kind, iteration: iterationId, limit, cursor } = query;
+    const [after = null] = cursor === undefined ? [] : cursors.open(list, cursor);
+    const rows = await listReports(database.db, { sessionId, after, kind, iterationId, rowsMax: limit + 1 });
+    const page = pageOf(rows, limit, ({ id }) => cursors.seal(list, [id]));
+    return { ...page, data: page.data.map(lineView) };
+  }
+}
+
+/** Cut before and after it is normalised: one character may become eighteen. */
+function searchOf(title: string, body: string): SearchText {
+  const cut = (whole: string): string => whole.slice(0, searchedCharactersMax);
+  return searchText([title], [cut(cut(body).normalize("NFKC"))]);
+}
+
+const foreignIteration = (): Failure =>
+  new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {
+    errors: [{ path: "iteration_id", code: "foreign", message: "This session has no such iteration." }],
+  });
+
+const lineView = (row: LineRow): ReportLine => ({
+  id: row.id,
+  project_id: row.projectId,
+  session_id: row.sessionId,
+  iteration_id: row.iterationId,
+  kind: row.kind,
+  title: row.title,
+  format: row.format,
+  body_bytes: row.bodyBytes,
+  artifact_id: row.artifactId,
+  created_by: row.createdBy,
+  created_at: row.createdAt.toISOString(),
+});

@@ -1,0 +1,113 @@
+/**
+ * Tasks on the wire.
+ */
+import { z } from "zod";
+import { pageQuery } from "../../platform/page.ts";
+import { line, text } from "../../platform/text-form.ts";
+import { dedupeKeyCharactersMax } from "./dedupe-key.ts";
+import { type TaskState, taskStates } from "./states.ts";
+
+/** What the database would keep as U+FFFD is read so at once: a list that is sent again must find itself. */
+const wellFormed = (form: z.ZodString): z.ZodString => form.overwrite((value) => value.toWellFormed());
+
+/** Not trimmed: a key and a path mean exactly what they say. */
+const exact = (charactersMax: number) =>
+  wellFormed(
+    z
+      .string()
+      .min(1, "This must not be empty.")
+      .max(charactersMax, `At most ${charactersMax} characters.`)
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
+      .regex(/^[^\u0000-\u001f\u007f]*$/, "No control characters, line breaks among them."),
+  );
+
+const title = wellFormed(line(500));
+const name = wellFormed(line(200)).nullable();
+const words = wellFormed(text(20_000)).nullable();
+const paths = z.array(exact(500)).max(500, "At most 500 of them.");
+
+const fields = {
+  task_ref: name.optional(),
+  title: title.optional(),
+  originating_spec: name.optional(),
+  acceptance_criteria: words.optional(),
+  mapped_files: paths.optional(),
+  mapped_tests: paths.optional(),
+  status: z.enum(taskStates).optional(),
+  notes: words.optional(),
+};
+
+export const taskChangeForm = z.strictObject(fields);
+export type TaskChange = z.infer<typeof taskChangeForm>;
+
+const itemForm = z.strictObject({ dedupe_key: exact(dedupeKeyCharactersMax).optional(), ...fields });
+export type TaskItem = z.infer<typeof itemForm>;
+
+const mergedMax = 1_000;
+const listedMax = 10_000;
+
+/** `replace` is the whole list. */
+export const batchForm = z
+  .strictObject({
+    tasks: z.array(itemForm).max(listedMax, `At most ${listedMax} tasks.`),
+    mode: z.enum(["merge", "replace"]).default("merge"),
+  })
+  .check(({ value: { tasks, mode }, issues }) => {
+    if (mode === "replace" || (tasks.length > 0 && tasks.length <= mergedMax)) return;
+    const message = `A merge takes 1 to ${mergedMax} tasks; \`mode: "replace"\` takes a whole list of up to ${listedMax}.`;
+    issues.push({ code: "custom", path: ["tasks"], message, input: tasks.length });
+  });
+export type Batch = z.infer<typeof batchForm>;
+
+/** Ten thousand tasks with all of their fields and some forty paths each. */
+export const batchValuesMax = 500_000;
+
+export const tasksQuery = z.strictObject({
+  ...pageQuery,
+  status: z.array(z.enum(taskStates)).optional(),
+  spec: z.string().min(1).max(200).optional(),
+  text: z.string().trim().min(1).max(200).optional(),
+});
+export type TasksQuery = z.infer<typeof tasksQuery>;
+export const historyQuery = z.strictObject(pageQuery);
+
+export type TaskView = {
+  id: string;
+  project_id: string;
+  session_id: string;
+  dedupe_key: string;
+  task_ref: string | null;
+  title: string;
+  originating_spec: string | null;
+  acceptance_criteria: string | null;
+  mapped_files: string[];
+  mapped_tests: string[];
+  status: TaskState;
+  notes: string | null;
+  /** 1, 2, 3, … within the session. */
+  position: number;
+  created_at: string;
+  updated_at: string;
+  version: number;
+};
+
+export type Outcome = "created" | "updated" | "unchanged" | "cancelled";
+
+export type BatchView = {
+  /** In the list's order; behind it what a replacing list no longer has. */
+  data: { id: string; dedupe_key: string; outcome: Outcome; status: TaskState; version: number }[];
+  counts: Record<Outcome, number>;
+};
+
+export type TaskHistoryView = {
+  version: number;
+  at: string;
+  /** `usr_…`, `cli_…`, or who ran a local command. */
+  actor: string;
+  actor_kind: "user" | "client" | "local" | "system";
+  client_id: string | null;
+  request_id: string | null;
+  action: "created" | "updated" | "cancelled";
+  /** By field: what it was, and what it became. */
+  changes: Record<string, { from: unknown; to: unknown }>;
+};
