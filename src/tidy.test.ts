@@ -23,14 +23,14 @@ const product = sources.filter(({ path }) => !isTest(path));
 
 const floors = ["platform", "db", "features", "wiring", "app", "cli", "console", "main"];
 const level = (path: string): number => {
-  const floor = floors.indexOf((path.split("/")[0] ?? "").replace(/\.tsx?$/, ""));
+  const floor = floors.indexOf((path.split("/")[0] ?? "").replace(/(?:-\w+)?\.tsx?$/, ""));
   // The console stands beside the command line, not above it.
   return floor >= floors.indexOf("console") ? floor - 1 : floor;
 };
 /** The smallest folder whose files may import each other freely: a feature, or a whole floor. */
 const room = (path: string): string => {
   const [floor = "", name = ""] = path.split("/");
-  return floor === "features" ? `${floor}/${name}` : floor;
+  return floor === "features" ? `${floor}/${name}` : floor.replace(/^wiring-\w+/, "wiring");
 };
 
 test("imports go down the floors, or stay in their room", () => {
@@ -155,7 +155,7 @@ test("the top level is as agreed", () => {
     /^(?:src|drizzle|scripts|bunfig\.toml|package\.json|tsconfig\.json|Dockerfile|README\.md|LICENSE|CHANGELOG\.md|bun\.lock|node_modules|dist|specgate-data|\..*|.*\.log)$/;
   expect(readdirSync(root).filter((name) => !top.test(name))).toEqual([]);
   const inside =
-    /^(?:main\.ts|wiring\.ts|app\.ts|ARCHITECTURE\.md|\w+\.test\.ts|platform|db|features|cli|console|testing)$/;
+    /^(?:main\.ts|wiring(?:-\w+)?\.ts|app\.ts|ARCHITECTURE\.md|\w+\.test\.ts|platform|db|features|cli|console|testing)$/;
   expect(readdirSync(join(root, "src")).filter((name) => !inside.test(name))).toEqual([]);
 });
 

@@ -20,7 +20,7 @@ import type { Config } from "../platform/config.ts";
 import { signingSecretsOf } from "../platform/config-signing.ts";
 import { Failure } from "../platform/failure.ts";
 import { silentLog } from "../platform/log.ts";
-import { assembleIdentity, type Identity } from "../wiring.ts";
+import { assembleIdentity, type Identity } from "../wiring-identity.ts";
 import { configWithoutFile } from "./config.ts";
 import { type LocalDatabase, openLocalDatabase } from "./local-database.ts";
 import { publicUrlOf } from "./public-url.ts";

@@ -22,7 +22,7 @@ import { createLimits } from "../platform/limits.ts";
 import { silentLog } from "../platform/log.ts";
 import { createCursors } from "../platform/page.ts";
 import { Secret } from "../platform/secret.ts";
-import { assembleIdentity, guardOf, type Identity } from "../wiring.ts";
+import { assembleIdentity, guardOf, type Identity } from "../wiring-identity.ts";
 
 export const deskUrl = "http://127.0.0.1:8080";
 export const deskSecret = "the desk's own signing secret, 32 bytes and more";

@@ -4,7 +4,7 @@
  */
 import type { Database } from "../db/database.ts";
 import type { IssuedToken, StartedDevice } from "../features/tokens/contract.ts";
-import type { Identity } from "../wiring.ts";
+import type { Identity } from "../wiring-identity.ts";
 import { testDatabase } from "./cluster.ts";
 import { type Desk, deskUrl, localActor, movableClock, openDesk } from "./desk.ts";
 import { newCookie } from "./people.ts";

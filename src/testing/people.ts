@@ -5,7 +5,7 @@
 import type { Database } from "../db/database.ts";
 import { desktopClientId } from "../features/tokens/clients.ts";
 import { appTokenId } from "../features/tokens/lineage.ts";
-import type { Identity } from "../wiring.ts";
+import type { Identity } from "../wiring-identity.ts";
 import { localActor } from "./desk.ts";
 
 type Place = Identity & { readonly database: Database };

@@ -8,7 +8,7 @@
 import type { Change } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
 import { requireOpenSession } from "../../db/open-session.ts";
-import { type SearchText, searchText } from "../../db/search-text.ts";
+import { searchText } from "../../db/search-text.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
@@ -17,7 +17,7 @@ import { findReport, insertReport, isIterationOf, type LineRow, listReports } fr
 
 export type ReportsNeeds = { database: Database; cursors: Cursors };
 
-/** A tsvector ends at a megabyte: this many characters stay below it, whatever they are. */
+/** A tsvector ends at a megabyte, and cutting a text into words takes its time: what is behind is read, but not found. */
 const searchedCharactersMax = 50_000;
 
 export class Reports {
@@ -35,11 +35,8 @@ export class Reports {
       throw foreignIteration();
     const place = { id: newId("rpt"), projectId, sessionId, iterationId: iteration_id };
     const fresh = { ...place, kind, title, format, body, artifactId: artifact_id };
-    const row = await insertReport(
-      change.tx,
-      { ...fresh, createdBy: change.actor.id },
-      searchOf(title, body),
-    );
+    const found = searchText([title], [body.slice(0, searchedCharactersMax)]);
+    const row = await insertReport(change.tx, { ...fresh, createdBy: change.actor.id }, found);
     const { id, bodyBytes } = row;
     const details = { kind, title, body_bytes: bodyBytes };
     await change.record({ action: "report.created", subject: id, projectId, sessionId, details });
@@ -64,12 +61,6 @@ export class Reports {
     const page = pageOf(rows, limit, ({ id }) => cursors.seal(list, [id]));
     return { ...page, data: page.data.map(lineView) };
   }
-}
-
-/** Cut before and after it is normalised: one character may become eighteen. */
-function searchOf(title: string, body: string): SearchText {
-  const cut = (whole: string): string => whole.slice(0, searchedCharactersMax);
-  return searchText([title], [cut(cut(body).normalize("NFKC"))]);
 }
 
 const foreignIteration = (): Failure =>
