@@ -38,6 +38,7 @@ type Person = (method: string, path: string, body?: Json) => Promise<Answer>;
 
 /** A project, a runner's token in it, and the person who decides. */
 async function employ(gateway: Gateway, surroundings: Surroundings): Promise<Place> {
+  const cookie = await signIn(gateway);
   const local = async (...args: string[]) =>
     JSON.parse((await ran([...args, "--json"], surroundings)).stdout);
   const project = await local("project", "create", "Billing rewrite", "--owner", ada.email);
@@ -45,19 +46,29 @@ async function employ(gateway: Gateway, surroundings: Surroundings): Promise<Pla
   const runner = ["--kind", "runner", "--project", project.id, "--scope", scope];
   const client = await local("client", "create", "--name", "robo", ...runner);
   const token = await tokenOf(gateway, client, { project_id: project.id });
-  const login = await fetch(`${gateway.url}/api/v1/auth/login`, {
-    method: "POST",
-    headers: { "content-type": "application/json", "sec-fetch-site": "same-origin" },
-    body: JSON.stringify(ada),
-  });
-  const cookie = (login.headers.getSetCookie()[0] ?? "").split(";", 1)[0] ?? "";
   const person: Person = (method, path, body) =>
     ask(gateway, { cookie, "sec-fetch-site": "same-origin" }, method, path, body);
   return { projectId: project.id, token, person };
 }
 
+/** The first administrator's cookie; the configuration makes them a moment after the gateway is ready. */
+async function signIn({ url }: Gateway): Promise<string> {
+  for (const deadline = performance.now() + 10_000; ; await Bun.sleep(100)) {
+    const response = await fetch(`${url}/api/v1/auth/login`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "sec-fetch-site": "same-origin" },
+      body: JSON.stringify(ada),
+    });
+    const cookie = response.headers.getSetCookie()[0]?.split(";", 1)[0];
+    if (cookie !== undefined) return cookie;
+    must(performance.now() < deadline, `nobody can sign in: ${response.status} ${await response.text()}`);
+  }
+}
+
 class Loop {
   readonly #file: string;
+  /** As words spell it. */
+  readonly #count: string;
 
   constructor(
     private readonly gateway: Gateway,
@@ -67,6 +78,7 @@ class Loop {
     private readonly say: Say,
   ) {
     this.#file = join(surroundings.cwd, "tasks.md");
+    this.#count = tasks.toLocaleString("en-US");
   }
 
   async run(): Promise<void> {
@@ -76,11 +88,11 @@ class Loop {
     const inSession = `/sessions/${session.id}`;
     const start = { step: "IMPLEMENT", commit_sha: commit };
     const iteration = await this.#made("starts an iteration", "POST", `${inSession}/iterations`, start);
-    await this.#syncs(`${session.id}`, "planned", `${this.tasks} created`);
-    await this.#syncs(`${session.id}`, "planned", `${this.tasks} unchanged`);
+    await this.#syncs(`${session.id}`, "planned", `${this.#count} created`);
+    await this.#syncs(`${session.id}`, "planned", `${this.#count} unchanged`);
     await this.#reports(inSession, `/iterations/${iteration.id}`);
     await this.#isStopped(`/iterations/${iteration.id}`);
-    await this.#syncs(`${session.id}`, "done", `${this.tasks} updated`);
+    await this.#syncs(`${session.id}`, "done", `${this.#count} updated`);
     await this.#made(
       "passes its gates",
       "POST",

@@ -6,6 +6,7 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -16,6 +17,7 @@ import { join } from "node:path";
 import { startProvider } from "../src/testing/provider.ts";
 import { builtInScripts } from "../src/testing/provider-models.ts";
 import { binary, buildIfChanged } from "./build.ts";
+import { runnerLoop } from "./demo-runner.ts";
 import { type Gateway, type Surroundings, serve } from "./gateway.ts";
 import { Caller, createClient } from "./smoke/caller.ts";
 import { type Check, type Counts, expect, startChecks } from "./smoke/checks.ts";
@@ -72,6 +74,15 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
       await outage(check, gateway, client, join(dir, "specgate-data"), parts.outageSeconds);
     await drains(check, await Caller.open(gateway, client));
     await identity(check, join(dir, "people"), provider);
+    await check("a runner gets from an iteration and 1,000 tasks to a completed session", async () => {
+      const home = join(dir, "runner");
+      mkdirSync(home);
+      let steps = 0;
+      await runnerLoop(home, 1_000, () => {
+        steps += 1;
+      });
+      return `${steps} steps`;
+    });
   } finally {
     await gateway?.stop("SIGKILL");
     provider.close();
