@@ -5,9 +5,10 @@
  * Writers hold the session's row in common; whoever closes it, or needs to be alone in it, waits for them, and they wait
  * for it. So no write slips in behind a session that was completed.
  */
-import { sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import { Failure, notFound } from "../platform/failure.ts";
 import type { Db } from "./database.ts";
+import { iterations } from "./schema.ts";
 
 export type OpenSession = {
   readonly id: string;
@@ -51,6 +52,23 @@ export async function lockSession(
   if (row === undefined) throw notFound();
   if (row.archived) throw closed("This project is archived; nothing in it changes any more.");
   return row;
+}
+
+/** Throws 422 for an iteration of another session; null is none. */
+export async function requireIterationOf(
+  tx: Db,
+  sessionId: string,
+  iterationId: string | null,
+): Promise<void> {
+  if (iterationId === null) return;
+  const found = await tx
+    .select({ id: iterations.id })
+    .from(iterations)
+    .where(and(eq(iterations.id, iterationId), eq(iterations.sessionId, sessionId)));
+  if (found.length > 0) return;
+  throw new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {
+    errors: [{ path: "iteration_id", code: "foreign", message: "This session has no such iteration." }],
+  });
 }
 
 /** For what belongs to the project and to no session. */

@@ -26,8 +26,8 @@ export type Call = {
   readonly peer: string | null;
   /** The caller's address: the peer's, or what trusted proxies say; found out when somebody wants to know. */
   readonly ip: string | null;
-  /** Lifts Bun's idle timeout for this connection; a stream sends its own heartbeats. */
-  readonly stayOpen: () => void;
+  /** Moves Bun's idle timeout for this connection; without a number there is none, because a stream sends its own heartbeats. */
+  readonly stayOpen: (seconds?: number) => void;
 };
 
 const traceparentForm = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
@@ -39,7 +39,7 @@ const calls = new WeakMap<Request, Call>();
 export type Surroundings = {
   /** Of the socket's other end. */
   address: () => string | null;
-  stayOpen: () => void;
+  stayOpen: (seconds?: number) => void;
   publicUrl?: () => string;
   callerBehind?: CallerBehind;
 };
@@ -58,7 +58,7 @@ class BegunCall implements Call {
   readonly traceId: string | null;
   readonly origin: string | null;
   readonly crossOrigin: boolean;
-  readonly stayOpen: () => void;
+  readonly stayOpen: (seconds?: number) => void;
   readonly #around: Surroundings;
 
   constructor(

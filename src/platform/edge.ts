@@ -43,7 +43,7 @@ export function createEdge(settings: EdgeSettings, answer: Answerer) {
     if (url === null) return refuseHost(request, host);
     const call = beginCall(request, url, {
       address: () => server.requestIP(request)?.address ?? null,
-      stayOpen: () => server.timeout(request, 0),
+      stayOpen: (seconds = 0) => server.timeout(request, seconds),
       publicUrl,
       callerBehind,
     });

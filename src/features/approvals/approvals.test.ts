@@ -394,6 +394,10 @@ describe("the person behind a request", () => {
     const project = `/projects/${robo.projectId}`;
     expect(await refused(ed, "PATCH", project, { approvals_self: "allow" })).toBe("403 insufficient_role");
     expect(await refused(olga, "PATCH", project, { approvals_self: "perhaps" })).toBe("422 invalid_request");
+    const owner = { userEmail: olga.email };
+    const { key } = await gateway.keys.create(localActor, { owner, scope: "control:read control:write" });
+    const asKey = gateway.as(key);
+    expect(await refused(asKey, "PATCH", project, { approvals_self: "allow" })).toBe("403 sign_in_needed");
     const allowed = await ok<ProjectDetail>(olga, "PATCH", project, { approvals_self: "allow" });
     expect(allowed.approvals_self).toBe("allow");
     // Nothing changes, so nobody is refused: whoever sends a project back as they read it may.

@@ -9,7 +9,7 @@
 import type { Actor } from "../../db/audit-entry.ts";
 import type { Change, Changes } from "../../db/changes.ts";
 import type { Database, Db } from "../../db/database.ts";
-import { requireOpenSession } from "../../db/open-session.ts";
+import { requireIterationOf, requireOpenSession } from "../../db/open-session.ts";
 import { notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
@@ -18,7 +18,6 @@ import type { ProjectRole } from "../../platform/scopes.ts";
 import type { ApprovalsQuery, ApprovalView, Consumption, Decision, NewApproval } from "./contract.ts";
 import {
   consumeScopeMissing,
-  foreignIteration,
   notApproved,
   notPending,
   notTheRequester,
@@ -33,7 +32,6 @@ import {
   findApproval,
   findApprovalsSelf,
   insertApproval,
-  isIterationOf,
   listApprovals,
   revokeApproval,
   withdrawApproval,
@@ -66,8 +64,7 @@ export class Approvals {
     const { projectId } = await requireOpenSession(change.tx, sessionId);
     const { action, subject_sha256: subjectSha256, reason, ttl_seconds: ttlSeconds } = asked;
     const { iteration_id: iterationId = null, pending_seconds: pendingSeconds } = asked;
-    if (iterationId !== null && !(await isIterationOf(change.tx, sessionId, iterationId)))
-      throw foreignIteration();
+    await requireIterationOf(change.tx, sessionId, iterationId);
     const place = { id: newId("apv"), projectId, sessionId, iterationId };
     const requester = { requestedBy, requestedByUser: userId, requestedByClient: clientId };
     const fresh = {

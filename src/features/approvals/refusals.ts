@@ -48,8 +48,3 @@ export const consumeScopeMissing = (): Failure =>
   new Failure("forbidden", "insufficient_scope", "This credential lacks the scope `approvals:consume`.", {
     headers: { "www-authenticate": 'Bearer error="insufficient_scope", scope="approvals:consume"' },
   });
-
-export const foreignIteration = (): Failure =>
-  new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {
-    errors: [{ path: "iteration_id", code: "foreign", message: "This session has no such iteration." }],
-  });

@@ -50,8 +50,8 @@ export function approvalRoutes(needs: ApprovalRoutesNeeds) {
         const { wait_seconds: seconds } = parseQuery(approvalQuery, call.url.searchParams);
         const id = params.approval ?? "";
         if (seconds === 0) return versioned(await approvals.get(id));
-        // As long as Bun's idle timeout, which would win.
-        call.stayOpen();
+        // Bun's own idle timeout would come first.
+        call.stayOpen(seconds + 10);
         const waiter = { principal, projectId: place.projectId, milliseconds: seconds * 1_000 };
         return versioned(await approvals.getOnceDecided(id, { ...waiter, signal: request.signal }));
       }),

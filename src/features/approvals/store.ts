@@ -5,7 +5,7 @@
 import { and, asc, desc, eq, getTableColumns, inArray, lt, not, type SQL, sql } from "drizzle-orm";
 import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
 import type { Db } from "../../db/database.ts";
-import { approvals, iterations, projects } from "../../db/schema.ts";
+import { approvals, projects } from "../../db/schema.ts";
 import type { ApprovalState, NextState } from "./states.ts";
 
 export type ApprovalRow = typeof approvals.$inferSelect;
@@ -118,14 +118,6 @@ export async function findApprovalsSelf(tx: Db, projectId: string): Promise<"den
     .from(projects)
     .where(eq(projects.id, projectId));
   return row?.approvalsSelf ?? "deny";
-}
-
-export async function isIterationOf(db: Db, sessionId: string, iterationId: string): Promise<boolean> {
-  const rows = await db
-    .select({ id: iterations.id })
-    .from(iterations)
-    .where(and(eq(iterations.id, iterationId), eq(iterations.sessionId, sessionId)));
-  return rows.length > 0;
 }
 
 type Values = PgUpdateSetSource<typeof approvals>;

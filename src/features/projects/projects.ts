@@ -102,7 +102,7 @@ export class Projects {
     return detailOf(found(await findProject(this.#needs.database.db, id)), principal);
   }
 
-  /** Only an owner changes `approvals_self`. Throws `invalid_name`, `insufficient_role`, `stale_version`, `closed`. */
+  /** Only an owner who signed in changes `approvals_self`. Throws `invalid_name`, `insufficient_role`, `sign_in_needed`, `stale_version`, `closed`. */
   async change(
     principal: Principal,
     actor: Actor,
@@ -113,7 +113,7 @@ export class Projects {
     const name = asked.name === undefined ? undefined : parseName(asked.name);
     return this.#change(principal, actor, id, seen, (row) => {
       const change = differenceOf(row, { name, approvalsSelf: asked.approvals_self });
-      if (change.approvalsSelf !== undefined) requireOwner(principal, id);
+      if (change.approvalsSelf !== undefined) requireMayLetDecide(principal, id);
       return Object.keys(change).length === 0 ? null : { action: "project.updated", change };
     });
   }
@@ -274,14 +274,18 @@ function requireOpen(row: ProjectRow | undefined): ProjectRow {
 const closed = (): Failure =>
   new Failure("conflict", "closed", "This project is archived; nothing in it changes any more.");
 
-function requireOwner(principal: Principal, id: string): void {
+/** An owner who is there: a key of theirs that leaked must not clear the way for approving what it asks for. */
+function requireMayLetDecide(principal: Principal, id: string): void {
   const { role } = rightsIn(principal, id) ?? { role: "viewer" };
-  if (role === "owner") return;
-  throw new Failure(
-    "forbidden",
-    "insufficient_role",
-    `Only an owner of the project decides whether owners may approve what they asked for themselves; you are ${role}.`,
-  );
+  const what = "whether owners may approve what they asked for themselves";
+  if (role !== "owner") {
+    const why = `Only an owner of the project decides ${what}; you are ${role}.`;
+    throw new Failure("forbidden", "insufficient_role", why);
+  }
+  if (principal.signInId === null) {
+    const why = `An API key or an exchanged token does not decide ${what}: sign in, in a browser or with an app.`;
+    throw new Failure("forbidden", "sign_in_needed", why);
+  }
 }
 
 const detailsOf = ({ name, approvalsSelf }: Partial<ProjectRow>): Record<string, unknown> => ({

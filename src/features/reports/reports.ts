@@ -7,13 +7,13 @@
  */
 import type { Change } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
-import { requireOpenSession } from "../../db/open-session.ts";
+import { requireIterationOf, requireOpenSession } from "../../db/open-session.ts";
 import { searchText } from "../../db/search-text.ts";
-import { Failure, notFound } from "../../platform/failure.ts";
+import { notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import type { NewReport, ReportLine, ReportsQuery, ReportView } from "./contract.ts";
-import { findReport, insertReport, isIterationOf, type LineRow, listReports } from "./store.ts";
+import { findReport, insertReport, type LineRow, listReports } from "./store.ts";
 
 export type ReportsNeeds = { database: Database; cursors: Cursors };
 
@@ -31,8 +31,7 @@ export class Reports {
   async submit(change: Change, sessionId: string, asked: NewReport): Promise<ReportLine> {
     const { projectId } = await requireOpenSession(change.tx, sessionId);
     const { kind, title, format, body, iteration_id = null, artifact_id = null } = asked;
-    if (iteration_id !== null && !(await isIterationOf(change.tx, sessionId, iteration_id)))
-      throw foreignIteration();
+    await requireIterationOf(change.tx, sessionId, iteration_id);
     const place = { id: newId("rpt"), projectId, sessionId, iterationId: iteration_id };
     const fresh = { ...place, kind, title, format, body, artifactId: artifact_id };
     const found = searchText([title], [body.slice(0, searchedCharactersMax)]);
@@ -62,11 +61,6 @@ export class Reports {
     return { ...page, data: page.data.map(lineView) };
   }
 }
-
-const foreignIteration = (): Failure =>
-  new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {
-    errors: [{ path: "iteration_id", code: "foreign", message: "This session has no such iteration." }],
-  });
 
 const lineView = (row: LineRow): ReportLine => ({
   id: row.id,

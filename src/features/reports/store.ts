@@ -3,7 +3,7 @@
  */
 import { and, desc, eq, getTableColumns, lt, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
-import { iterations, reports } from "../../db/schema.ts";
+import { reports } from "../../db/schema.ts";
 import { type SearchText, searchVector } from "../../db/search-text.ts";
 import { storable, storableJson } from "../../db/storable.ts";
 
@@ -58,12 +58,4 @@ export function listReports(
     )
     .orderBy(desc(reports.id))
     .limit(asked.rowsMax);
-}
-
-export async function isIterationOf(db: Db, sessionId: string, iterationId: string): Promise<boolean> {
-  const rows = await db
-    .select({ id: iterations.id })
-    .from(iterations)
-    .where(and(eq(iterations.id, iterationId), eq(iterations.sessionId, sessionId)));
-  return rows.length > 0;
 }
