@@ -3,7 +3,7 @@
  *
  * Each function reads its line once, whatever stands there. Letters are never changed; only marks are taken off.
  */
-export type Span = {
+type Span = {
   /** The first sign of the opening backticks, and the one behind the closing ones. */
   readonly start: number;
   readonly end: number;
@@ -11,7 +11,7 @@ export type Span = {
 };
 
 /** Pairs of backtick runs of equal length (CommonMark 6.1). */
-export function codeSpans(text: string): Span[] {
+function codeSpans(text: string): Span[] {
   if (!text.includes("`")) return [];
   const runs = [...text.matchAll(/`+/g)].map(({ index, 0: { length } }) => ({ index, length }));
   const spans: Span[] = [];

@@ -1,5 +1,5 @@
 /**
- * What one line of Markdown begins with: a heading's signs, a bullet, a box, an emoji.
+ * What one line of Markdown begins with: a bullet, a box, an emoji.
  */
 import { type Label, takeLabel } from "./task-file-labels.ts";
 import type { Line } from "./task-file-lines.ts";
@@ -12,6 +12,7 @@ export type Marks = {
   readonly status: Status | null;
   readonly emojiStatus: Status | null;
   readonly isContradictory: boolean;
+  /** Behind both. */
   readonly body: string;
 };
 
@@ -74,17 +75,6 @@ function isBareLabel(text: string): boolean {
   return label !== null && label.kind !== null && label.rest === "";
 }
 
-export function headingOf(text: string): { level: number; text: string } | null {
-  const level = /^#{1,6}(?=\s|$)/.exec(text)?.[0].length;
-  if (level === undefined) return null;
-  const inner = text.slice(level).trim();
-  let end = inner.length;
-  while (inner[end - 1] === "#") end--;
-  // `C#` ends in its own sign.
-  const isClosed = end === 0 || inner[end - 1] === " ";
-  return { level, text: isClosed ? inner.slice(0, end).trim() : inner };
-}
-
 /** A line drawn across the page, or below a heading. */
 export const isRule = (text: string): boolean =>
   /^[-*_=]/.test(text) && /^(?:(?:-\s*){3,}|(?:\*\s*){3,}|(?:_\s*){3,}|={3,})$/.test(text);
@@ -93,15 +83,22 @@ const given = ["given", "กำหนดให้"];
 const then = ["when", "then", "and", "but", "เมื่อ", "ดังนั้น", "และ", "แต่"];
 
 /** Gherkin's keywords, in English and Thai, and one-line forms such as `WHEN … THEN …`. */
-export const beginsScenario = (text: string): boolean =>
-  beginsWith(text, given) || (beginsWith(text, ["when"]) && /\b(?:then|shall)\b/i.test(text));
+export function beginsScenario(text: string): boolean {
+  const start = startOf(text);
+  return begins(start, given) || (begins(start, ["when"]) && /\b(?:then|shall)\b/i.test(text));
+}
 
-export const continuesScenario = (text: string): boolean => beginsWith(text, then);
+export const continuesScenario = (text: string): boolean => begins(startOf(text), then);
 
-function beginsWith(text: string, words: readonly string[]): boolean {
-  const start = text
+/** `AC-1: …`. */
+export const isNumberedCriterion = (text: string): boolean =>
+  /^[*_]*AC[- ]?\d{1,4}[*_]*\s*[:：—–-]/i.test(text);
+
+const startOf = (text: string): string =>
+  text
     .slice(0, 20)
     .replace(/^[*_]+/, "")
     .toLowerCase();
-  return words.some((word) => start.startsWith(word) && !/^[a-z]/.test(start.slice(word.length)));
-}
+
+const begins = (start: string, words: readonly string[]): boolean =>
+  words.some((word) => start.startsWith(word) && !/^[a-z]/.test(start.slice(word.length)));

@@ -25,7 +25,8 @@ class Walk {
   end(): number {
     let isRead = this.#value();
     while (isRead && this.#open.length > 0) isRead = this.#isClosed() || (this.#isNext() && this.#entry());
-    this.#take(space);
+    // Not after a break: it may be the white space that is wrong.
+    if (isRead) this.#take(space);
     return this.#at;
   }
 

@@ -71,11 +71,10 @@ const noSuch = (name: string, known: Iterable<string>): string =>
 
 function taskOf(value: unknown, line: number, say: Say): FileTask {
   if (!isObject(value)) say(() => "not an object");
-  const given = isObject(value) ? byField(value, say) : new Map<Field, unknown>([["title", "none"]]);
+  const given = isObject(value) ? byField(value, say) : new Map<Field, unknown>([["title", "-"]]);
   const task_ref = textOf(given, "task_ref", say);
   const title = textOf(given, "title", say) ?? "";
-  const isMissing = (given.get("title") ?? "") === "" || (title !== "" && title.trim() === "");
-  if (isMissing) say(() => "has no title");
+  if (title === "" && !isWrong(given.get("title"))) say(() => "has no title");
   return {
     task_ref,
     title,
@@ -90,6 +89,10 @@ function taskOf(value: unknown, line: number, say: Say): FileTask {
     line,
   };
 }
+
+/** Of a kind that was a mistake already. */
+const isWrong = (title: unknown): boolean =>
+  title !== undefined && title !== null && typeof title !== "string";
 
 function byField(value: Record<string, unknown>, say: Say): Map<Field, unknown> {
   const given = new Map<Field, unknown>();
@@ -107,13 +110,13 @@ function byField(value: Record<string, unknown>, say: Say): Map<Field, unknown> 
   return given;
 }
 
-/** Criteria and notes may be lists of lines, and a ref a number. An empty text is none. */
+/** Criteria and notes may be lists of lines, and a ref a number. An empty text is none; names are trimmed. */
 function textOf(given: ReadonlyMap<Field, unknown>, field: Field, say: Say): string | null {
   const value = given.get(field);
   if (value === undefined || value === null) return null;
-  if (typeof value === "string") return value === "" ? null : value;
-  if (field === "task_ref" && Number.isSafeInteger(value)) return String(value);
   const isLines = field === "acceptance_criteria" || field === "notes";
+  if (typeof value === "string") return (isLines ? value : value.trim()) || null;
+  if (field === "task_ref" && Number.isSafeInteger(value)) return String(value);
   if (isLines && isTexts(value)) return value.join("\n") || null;
   say(() => `${field} is not a text`);
   return null;

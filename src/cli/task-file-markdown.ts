@@ -6,21 +6,20 @@
  */
 import type { FileTask, Warning } from "./task-file.ts";
 import { contradiction, Draft, short } from "./task-file-draft.ts";
+import { readHeading } from "./task-file-heading.ts";
 import { single } from "./task-file-inline.ts";
 import {
   beginsScenario,
   continuesScenario,
-  headingOf,
   type Item,
   isMarkedTask,
+  isNumberedCriterion,
   isRule,
   itemOf,
   type Marks,
-  marksOf,
 } from "./task-file-item.ts";
-import { kindOfName, type LabelKind, plainName, takeLabel } from "./task-file-labels.ts";
+import { kindOfName, type LabelKind, takeLabel } from "./task-file-labels.ts";
 import { type Line, readLines } from "./task-file-lines.ts";
-import { statusOfWord, takeLastMark } from "./task-file-marks.ts";
 import { foldMentions } from "./task-file-mentions.ts";
 import { Outline } from "./task-file-outline.ts";
 import { cellsOf, columnsOf, isDelimiter, type Row, readRow } from "./task-file-table.ts";
@@ -44,17 +43,13 @@ type OpenLabel = {
   readonly level: number;
   /** It stands alone in its line, so that what it heads may begin in its own column. */
   readonly isAlone: boolean;
+  /** The column of its list, once that has begun. */
+  listColumn: number | null;
   hasLeftOut: boolean;
 };
 
 /** Labels that lists stand below. */
 const heads: ReadonlySet<LabelKind> = new Set(["criteria", "files", "tests", "aside", "legend"]);
-
-/** Headings that say nothing about what is below them. */
-const plainSections = new Set(["", "tasks", "task list", "todo", "to do", "งาน", "รายการงาน", "รายการ"]);
-
-/** Ids like a spec's, for parts of one. */
-const partsOfSpecs = /^(?:US|REQ|FR|NFR|AC|SEC|GOAL|PHASE|SPRINT|MILESTONE|EPIC)-/;
 
 class Scan {
   readonly warnings: Warning[] = [];
@@ -106,38 +101,31 @@ class Scan {
     this.#outline.closeList(item.indent);
     const label = this.#label;
     if (label === null || label.column < item.indent) return;
-    const isHeaded = label.isAlone && label.column === item.indent && (item.hasBullet || this.#isInParagraph);
-    if (!isHeaded || item.label?.kind) this.#label = null;
+    const isEntry = item.hasBullet || this.#isInParagraph;
+    const isHeaded = label.isAlone && item.indent === label.column && item.indent >= (label.listColumn ?? 0);
+    if (!isEntry || !isHeaded || item.label?.kind) this.#label = null;
   }
 
-  #heading(line: Line): boolean {
-    const heading = headingOf(line.text);
-    if (heading === null) return false;
-    const { level, text } = heading;
+  #heading({ number: line, text }: Line): boolean {
     const outline = this.#outline;
+    const heading = readHeading(text, (kind, level) => this.#headsList(kind, outline.ownerAbove(level)));
+    if (heading === null) return false;
+    const { level } = heading;
     outline.closeHeadings(level);
     this.#isInScenario = false;
     if (this.#label !== null && this.#label.level >= level) this.#label = null;
-    const marks = marksOf(text, true);
-    const named = takeRef(marks.body, marks.status !== null);
-    const kind = kindOfName(marks.body.replace(/[:：]$/, ""));
-    const label = takeLabel(marks.body);
-    if (kind !== null && this.#headsList(kind, outline.owner)) {
-      this.#openLabel(kind, line.number, { column: -1, level, isAlone: true });
+    if (heading.as === "label") {
+      this.#openLabel(heading.kind, line, { column: -1, level, isAlone: true });
       outline.openHeading(level, {});
-    } else if (label?.kind === "spec") outline.openHeading(level, { spec: single(label.rest) });
-    else if (isHeadingTask(marks.status !== null, named)) {
-      const last = marks.status === null ? takeLastMark(named.rest) : null;
-      const status = marks.status ?? last?.status ?? null;
-      const rest = last?.rest ?? named.rest;
-      const start = { line: line.number, column: -1, status, isMarked: status !== null };
-      this.#judge(line.number, marks);
-      outline.openHeading(level, { task: new Draft({ ...start, named: { ...named, rest } }) });
-    } else if (isSpecHeading(level, named)) outline.openHeading(level, { spec: named.ref });
-    else if (level > 1 && !plainSections.has(plainName(text))) {
-      outline.owner?.notes.add(text, 0);
-      outline.openHeading(level, { section: short(text, 120) });
-    } else outline.openHeading(level, {});
+    } else if (heading.as === "task") {
+      const { named, status, marks } = heading;
+      this.#judge(line, marks);
+      const task = new Draft({ line, column: -1, named, status, isMarked: status !== null });
+      outline.openHeading(level, { task });
+    } else if (heading.as === "section") {
+      if (heading.section !== null) outline.owner?.notes.add(heading.section, 0);
+      outline.openHeading(level, { section: heading.section });
+    } else outline.openHeading(level, { spec: heading.spec });
     return true;
   }
 
@@ -146,13 +134,14 @@ class Scan {
   }
 
   #openLabel(kind: LabelKind, line: number, place: Pick<OpenLabel, "column" | "level" | "isAlone">): void {
-    this.#label = { kind, owner: this.#outline.owner, line, hasLeftOut: false, ...place };
+    this.#label = { kind, owner: this.#outline.owner, line, listColumn: null, hasLeftOut: false, ...place };
   }
 
   /** An entry of the list below a label: a criterion, paths, or a box that is no task. */
   #listed(item: Item): boolean {
     const label = this.#label;
     if (label === null) return false;
+    label.listColumn ??= item.indent;
     const inner = item.label;
     if (label.kind === "files" || label.kind === "tests") {
       const kind = inner?.kind ?? label.kind;
@@ -240,7 +229,7 @@ class Scan {
       return;
     }
     this.#isInScenario = beginsScenario(item.plain) || (this.#isInScenario && continuesScenario(item.plain));
-    if (this.#isInScenario) owner.criteria.add(item.plain, item.indent);
+    if (this.#isInScenario || isNumberedCriterion(item.plain)) owner.criteria.add(item.plain, item.indent);
     else owner.notes.add(item.text, item.indent);
   }
 
@@ -249,7 +238,7 @@ class Scan {
     let end = at + 2;
     while (lines[end]?.text.includes("|")) end++;
     const rows = lines.slice(at + 2, end);
-    const columns = this.#label === null || heads.has(this.#label.kind) === false ? columnsOf(header) : null;
+    const columns = this.#label === null ? columnsOf(header) : null;
     const owner = this.#outline.owner;
     const specAt = header.findIndex((name) => kindOfName(name) === "spec");
     const spec = single(cellsOf(rows[0]?.text ?? "")[specAt] ?? "");
@@ -283,13 +272,3 @@ class Scan {
 /** `TASK-007: …`, without a mark. */
 const isNamedTask = ({ ref, isTaskRef, isSetOff, rest }: Ref): boolean =>
   isTaskRef && isSetOff && rest !== "" && /TASK|TSK/i.test(ref ?? "");
-
-/** A ref that names a task, or a mark, unless the heading only says how far what is below it has come. */
-function isHeadingTask(isMarked: boolean, { ref, rest }: Ref): boolean {
-  if (isMarked) return ref !== null || (rest !== "" && statusOfWord(rest) === null);
-  return ref !== null && /task|tsk|งาน|ภารกิจ/i.test(ref);
-}
-
-/** `# SSP-WEB-003: Login`. */
-const isSpecHeading = (level: number, { ref, isTaskRef, isSetOff }: Ref): boolean =>
-  level <= 2 && ref !== null && !isTaskRef && isSetOff && ref.includes("-") && !partsOfSpecs.test(ref);

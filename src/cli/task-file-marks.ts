@@ -86,6 +86,8 @@ export function takeBox(text: string): Box | null {
 
 /** An emoji that says a status, at the start of `text`. */
 export function takeMark(text: string): { status: Status; rest: string } | null {
+  // No letter of Latin or Thai is looked up.
+  if (text.charCodeAt(0) < 0x2000) return null;
   const sign = String.fromCodePoint(text.codePointAt(0) ?? 0);
   const status = byEmoji.get(sign);
   if (status === undefined) return null;

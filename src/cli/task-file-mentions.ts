@@ -2,6 +2,7 @@
  * A task may stand in a file twice: as a box in a list, and as a row of a table or a heading without a mark, which say
  * more about it. Such a mention is no second task: it gives what the task itself lacks.
  */
+import { dedupeKeyOf } from "../features/tasks/dedupe-key.ts";
 import type { FileTask, Warning } from "./task-file.ts";
 import type { Draft } from "./task-file-draft.ts";
 
@@ -12,8 +13,8 @@ export function foldMentions(drafts: readonly Draft[]): Reading {
   const all = drafts.map((draft) => ({ draft, task: draft.task() }));
   const written = new Map<string, FileTask>();
   for (const { draft, task } of all) {
-    const key = keyOf(task);
-    if (draft.isMarked && key !== null && !written.has(key)) written.set(key, task);
+    const key = draft.isMarked && task.task_ref !== null ? keyOf(task) : null;
+    if (key !== null && !written.has(key)) written.set(key, task);
   }
   const tasks: FileTask[] = [];
   for (const { draft, task } of all) {
@@ -36,8 +37,11 @@ function fill(task: FileTask, mention: FileTask): void {
   if (task.mapped_tests.length === 0) task.mapped_tests = mention.mapped_tests;
 }
 
-/** What the gateway, too, tells tasks apart by; null for a task without a ref. */
-export function keyOf({ task_ref, originating_spec }: FileTask): string | null {
-  if (task_ref === null) return null;
-  return `${originating_spec ?? ""}\0${task_ref}`.normalize("NFKC").toLowerCase();
-}
+/** What the gateway, too, knows a task by. */
+export const keyOf = (task: FileTask): string | null =>
+  dedupeKeyOf({
+    taskRef: task.task_ref,
+    title: task.title,
+    originatingSpec: task.originating_spec,
+    acceptanceCriteria: task.acceptance_criteria,
+  });

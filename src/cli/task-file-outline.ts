@@ -28,7 +28,12 @@ export class Outline {
 
   /** The task that a line belongs to. */
   get owner(): Draft | null {
-    return this.#list.at(-1) ?? this.#headings.findLast(({ task }) => task !== null)?.task ?? null;
+    return this.#list.at(-1) ?? this.ownerAbove(7);
+  }
+
+  /** The task whose heading a heading of this level stands below. */
+  ownerAbove(level: number): Draft | null {
+    return this.#headings.findLast((heading) => heading.task !== null && heading.level < level)?.task ?? null;
   }
 
   /** Leaves the list tasks that a line at `column` is no part of. */
@@ -42,7 +47,7 @@ export class Outline {
     while (this.#headings.length > 1 && (this.#headings.at(-1)?.level ?? 0) >= level) this.#headings.pop();
   }
 
-  openHeading(level: number, what: { spec?: string | null; section?: string; task?: Draft }): void {
+  openHeading(level: number, what: { spec?: string | null; section?: string | null; task?: Draft }): void {
     const { spec = null, section = null, task = null } = what;
     if (task !== null) this.add(task);
     this.#headings.push({ level, spec, section, task });

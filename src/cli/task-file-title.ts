@@ -72,6 +72,7 @@ function wordAt(text: string): string {
 type Form = "task" | "counted" | "number" | "other";
 
 function formOf(word: string, isMarked: boolean): Form | null {
+  if (!/\d/.test(word)) return null;
   if (isTaskRef(word)) return "task";
   if (/^\p{L}[\p{L}\p{M}]* #?\d/u.test(word)) return "counted";
   if (/^\d{1,3}(?:\.\d{1,3}){0,5}$/.test(word)) return isMarked ? "number" : null;
@@ -154,7 +155,7 @@ export type Title = {
 
 /** The title without links, the marks around it, and the tags and the remark at its end. */
 export function readTitle(raw: string): Title {
-  let title = raw.trim();
+  let title = raw.replaceAll("\t", " ").trim();
   if (title.length > rawMax) return { title, tags: [], remark: null, isStruck: false };
   title = withoutLinks(title);
   const tags: Tag[] = [];
