@@ -205,12 +205,14 @@ CREATE INDEX "gate_evaluations_session" ON "gate_evaluations" USING btree ("sess
 CREATE INDEX "idempotency_at" ON "idempotency" USING btree ("at");--> statement-breakpoint
 CREATE UNIQUE INDEX "iterations_number" ON "iterations" USING btree ("session_id","number");--> statement-breakpoint
 CREATE INDEX "reports_session" ON "reports" USING btree ("session_id","id");--> statement-breakpoint
+CREATE INDEX "reports_project" ON "reports" USING btree ("project_id","id");--> statement-breakpoint
 CREATE INDEX "reports_search" ON "reports" USING gin ("search");--> statement-breakpoint
 CREATE INDEX "sessions_project" ON "sessions" USING btree ("project_id","id");--> statement-breakpoint
 CREATE INDEX "sessions_status" ON "sessions" USING btree ("project_id","status","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "tasks_dedupe_key" ON "tasks" USING btree ("session_id","dedupe_key");--> statement-breakpoint
 CREATE INDEX "tasks_status" ON "tasks" USING btree ("session_id","status","position");--> statement-breakpoint
 CREATE INDEX "tasks_spec" ON "tasks" USING btree ("session_id","originating_spec","position");--> statement-breakpoint
+CREATE INDEX "tasks_project" ON "tasks" USING btree ("project_id","id");--> statement-breakpoint
 CREATE INDEX "tasks_search" ON "tasks" USING gin ("search");--> statement-breakpoint
 CREATE INDEX "waivers_iteration" ON "waivers" USING btree ("iteration_id","id");--> statement-breakpoint
 CREATE INDEX "audit_actor" ON "audit" USING btree ("actor","at","id");--> statement-breakpoint

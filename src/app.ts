@@ -13,6 +13,7 @@ import { identityRoutes } from "./features/identity/routes.ts";
 import { llmRoutes } from "./features/llm/routes.ts";
 import { projectRoutes } from "./features/projects/routes.ts";
 import { reportRoutes } from "./features/reports/routes.ts";
+import { searchRoutes } from "./features/search/routes.ts";
 import { sessionRoutes } from "./features/sessions/routes.ts";
 import { taskRoutes } from "./features/tasks/routes.ts";
 import { tokenRoutes } from "./features/tokens/routes.ts";
@@ -71,6 +72,7 @@ export function createApp(parts: Parts): App {
       projectNames,
     }),
     projectRoutes({ guard, changes, projects, cursors }),
+    searchRoutes({ guard, search: control.search }),
     eventRoutes({ guard, events: parts.events }),
     sessionRoutes({ guard, changes, sessions: control.sessions }),
     taskRoutes({ guard, changes, tasks: control.tasks, bodyBytesMax: controlBytesMax }),

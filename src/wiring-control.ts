@@ -10,6 +10,7 @@ import { Checks } from "./features/gates/checks.ts";
 import { Gates } from "./features/gates/gates.ts";
 import { Waivers } from "./features/gates/waivers.ts";
 import { Reports } from "./features/reports/reports.ts";
+import { Search } from "./features/search/search.ts";
 import { Sessions, type SessionsNeeds } from "./features/sessions/sessions.ts";
 import { Tasks } from "./features/tasks/tasks.ts";
 import { wasRevokedSince } from "./features/tokens/store.ts";
@@ -73,6 +74,7 @@ function assembleControl(needs: ControlNeeds) {
     waivers: new Waivers(needs),
     reports: new Reports(needs),
     approvals: new Approvals(needs),
+    search: new Search(needs),
   };
 }
 

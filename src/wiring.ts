@@ -104,6 +104,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const health = createHealth({ ...input, ledger, streamsOpen });
   const pulse = keepPulse(input);
   const broom = setInterval(() => void sweep(input, identity), sweepEveryMs);
+  void sweep(input, identity);
   return {
     config,
     gateway,

@@ -212,7 +212,7 @@ describe("misuse", () => {
       gate: ["evaluate", "policy", "waive"],
       approval: ["request", "list", "show", "wait", "approve", "reject", "consume", "withdraw", "revoke"],
       sync: ["tasks"],
-      project: ["create", "list", "show", "rename", "archive", "members"],
+      project: ["create", "list", "show", "rename", "archive", "members", "search"],
     };
     for (const [group, names] of Object.entries(groups)) {
       for (const name of names) {
@@ -460,5 +460,22 @@ describe("projects", () => {
     expect(members.out).toMatch(/^USER_ID +EMAIL +ROLE .*\nusr_\w+ +ed@example.com +owner /);
     expect(await ed.json(`project archive ${id}`)).toMatchObject({ archived: true });
     expect((await ed.specgate(`session create Late --project ${id}`)).err).toContain("archived");
+  });
+
+  test("have tasks and reports that are found by their words", async () => {
+    const { id } = await newSession();
+    await robo.specgate(`sync tasks - --session ${id}`, { stdin: "- [ ] T001 Escalate the zeppelin\n" });
+    await robo.json(`report submit - --session ${id}`, { stdin: "# Zeppelin flights\n" });
+    const search = `project search ${gateway.robo.projectId} zeppelin`;
+    const found = await robo.specgate(search);
+    expect([found.code, found.err]).toEqual([0, ""]);
+    expect(found.out).toMatch(/^ID +SESSION_ID +TITLE\n/);
+    expect(found.out).toMatch(new RegExp(`^tsk_\\w+ +${id} +Escalate the zeppelin$`, "m"));
+    expect(found.out).toMatch(new RegExp(`^rpt_\\w+ +${id} +Zeppelin flights$`, "m"));
+    const one = await robo.specgate(`${search} --limit 1`);
+    expect([one.code, one.err]).toEqual([0, "There is more; say it with more words.\n"]);
+    expect((await robo.json<Rows>(`${search} flights`)).data.map((row) => row.id.slice(0, 3))).toEqual([
+      "rpt",
+    ]);
   });
 });

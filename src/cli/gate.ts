@@ -51,7 +51,8 @@ function addPolicy(gate: Command, world: World): void {
     .option("--project <id>", "the project, prj_…; that of the credential when left out", parseProject)
     .option("--set <file>", "set the policy in this JSON file, or of standard input with -");
   overGateway(command, {
-    notes: "What is printed is what --set takes; what a policy leaves out is as usual. Only an owner sets it.",
+    notes:
+      "What is printed is what --set takes; what a policy leaves out is as usual. Only an owner sets it.",
     examples: [
       "specgate gate policy --project prj_… > policy.json",
       "specgate gate policy --project prj_… --set policy.json",

@@ -1,10 +1,12 @@
 /** `specgate project show`, `rename`, `archive`, `members` and `search`, which need a gateway. */
 import type { Command } from "commander";
 import type { MemberView, ProjectDetail } from "../features/projects/contract.ts";
+import type { Page } from "../platform/page.ts";
 import { openControl } from "./control-api.ts";
 import { type ControlFlags, overGateway, parseProject } from "./gateway-options.ts";
-import { printList } from "./print.ts";
+import { printJson, printList } from "./print.ts";
 import { printView } from "./print-view.ts";
+import { parseWhole } from "./values.ts";
 import type { World } from "./world.ts";
 
 export function addRemoteProjectCommands(project: Command, world: World): void {
@@ -12,6 +14,7 @@ export function addRemoteProjectCommands(project: Command, world: World): void {
   addRename(project, world);
   addArchive(project, world);
   addMembers(project, world);
+  addSearch(project, world);
 }
 
 const onOne = (project: Command, name: string, description: string): Command =>
@@ -57,5 +60,24 @@ function addMembers(project: Command, world: World): void {
     const control = await openControl(world, flags);
     const rows = await control.all<MemberView>(`/projects/${id}/members`);
     printList(world, flags.json === true, rows, ["user_id", "email", "role", "created_at"]);
+  });
+}
+
+/** Of what was found, whatever it is; an id says by its prefix whether it is a task or a report. */
+type Found = { id: string; session_id: string; title: string };
+
+function addSearch(project: Command, world: World): void {
+  const command = onOne(project, "search", "find tasks and reports of a project by their words; over HTTP")
+    .argument("<words...>", "what they say; the last word may be the beginning of one")
+    .option("--limit <number>", "how many at most, the best ones first", parseWhole);
+  overGateway(command, {
+    examples: ["specgate project search prj_… password reset", 'specgate project search prj_… "ออกใบแจ้งหนี้"'],
+  }).action(async (id: string, words: string[], { limit, ...flags }: ControlFlags & { limit?: number }) => {
+    const control = await openControl(world, flags);
+    const query = { q: words.join(" "), limit };
+    const page = await control.get<Page<Found>>(`/projects/${id}/search`, query);
+    if (flags.json) printJson(world, page);
+    else printList(world, false, page.data, ["id", "session_id", "title"]);
+    if (page.next_cursor !== null && !flags.json) world.stderr("There is more; say it with more words.\n");
   });
 }

@@ -13,6 +13,7 @@ import { withProgress } from "./progress.ts";
 import { refusalOf } from "./sync-refusal.ts";
 import { readSource, type Source } from "./sync-source.ts";
 import type { FileTask } from "./task-file.ts";
+import { keyOf } from "./task-file-mentions.ts";
 import { Misuse, type World } from "./world.ts";
 
 type Flags = ControlFlags & { session?: string; merge?: boolean; dryRun?: boolean };
@@ -68,7 +69,7 @@ async function syncTasks(world: World, file: string, flags: Flags): Promise<void
 }
 
 function show(world: World, { tasks, placeOf }: Source, json: boolean): void {
-  if (json) printJson(world, { tasks: tasks.map(itemOf) });
+  if (json) printJson(world, { tasks: itemsOf(tasks) });
   else
     printList(
       world,
@@ -97,11 +98,12 @@ async function send(
   say: (words: string) => void,
 ): Promise<BatchView> {
   const { tasks } = source;
+  const items = itemsOf(tasks);
   const size = isMerge ? pieceTasks : Math.max(1, tasks.length);
   const whole: BatchView = { data: [], counts: { created: 0, updated: 0, unchanged: 0, cancelled: 0 } };
   for (let first = 0; first < tasks.length || first === 0; first += size) {
     const piece = tasks.slice(first, first + size);
-    const body = { mode: isMerge ? "merge" : "replace", tasks: piece.map(itemOf) };
+    const body = { mode: isMerge ? "merge" : "replace", tasks: items.slice(first, first + size) };
     const answer = await control
       .put<BatchView>(`/sessions/${session}/tasks`, body)
       .catch((error: unknown) => {
@@ -114,7 +116,17 @@ async function send(
   return whole;
 }
 
-const itemOf = ({ line: _, ...item }: FileTask) => item;
+/** What says the same twice is told apart by its turn, so that a list with two "Commit" keeps both, sync after sync. */
+function itemsOf(tasks: readonly FileTask[]) {
+  const turns = new Map<string | null, number>();
+  return tasks.map((task) => {
+    const { line: _, ...item } = task;
+    const key = keyOf(task);
+    const turn = (turns.get(key) ?? 0) + 1;
+    turns.set(key, turn);
+    return turn === 1 ? item : { ...item, dedupe_key: `${key} #${turn}` };
+  });
+}
 
 const outcomes = ["created", "updated", "unchanged", "cancelled"] as const satisfies Outcome[];
 

@@ -149,7 +149,11 @@ describe("a task", () => {
       "tasks.json: task 1: a control character in notes; would be plain text",
     ]);
     expect(read([{ title: "a" }, { title: "A" }]).warnings).toEqual([
-      { line: 2, message: "the same as task 1, by title and criteria; a ref would tell them apart" },
+      {
+        line: 2,
+        message:
+          "the same as task 1, by title and criteria; kept apart by their order, where a ref would be surer",
+      },
     ]);
   });
 

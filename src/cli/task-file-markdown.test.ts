@@ -183,7 +183,7 @@ describe("a ref", () => {
 
   test("is what tasks of one text need", () => {
     expect(warned("- [ ] Commit", "- [ ] Test", "- [ ]  commit")).toEqual([
-      [3, "the same as line 1, by title and criteria; a ref would tell them apart"],
+      [3, "the same as line 1, by title and criteria; kept apart by their order, where a ref would be surer"],
     ]);
   });
 });

@@ -104,7 +104,7 @@ function alike(tasks: readonly FileTask[], unit: string): { mistakes: Warning[];
     else if (task_ref !== null)
       mistakes.push({ line, message: `${short(task_ref)} again, after ${unit} ${before}; would stand once` });
     else {
-      const message = `the same as ${unit} ${before}, by title and criteria; a ref would tell them apart`;
+      const message = `the same as ${unit} ${before}, by title and criteria; kept apart by their order, where a ref would be surer`;
       doubts.push({ line, message });
     }
   }

@@ -62,12 +62,22 @@ export function createChanges(needs: ChangesNeeds): Changes {
       const { call, principal, request } = opened;
       const { value, bytes } = await readJsonBytes(request, answering.form, answering.bodyBytesMax);
       const actor = actorOf(principal, call);
-      const claim = claimOf(request, { principal: principal.id, path: call.url.pathname, body: bytes });
+      const claim = claimOf(request, { principal: principal.id, path: pathOf(call.url), body: bytes });
       const run = async (change: Change) => answerOf(await work(change, value), answering.status ?? 201);
       if (claim === null) return responseOf(await make(needs, actor, run));
       return once(needs, claim, { actor, requestId: call.id, secrets: answering.secrets ?? [] }, run);
     },
   };
+}
+
+/** However it is spelled. */
+function pathOf({ pathname }: URL): string {
+  const plain = pathname.replace(/\/+$/, "");
+  try {
+    return decodeURIComponent(plain);
+  } catch {
+    return plain;
+  }
 }
 
 async function make<T>(
@@ -117,7 +127,7 @@ async function once(
       return responseOf(answer);
     });
   } catch (error) {
-    if (!isTaken || !(error instanceof Failure) || error.status >= 500) throw error;
+    if (!isTaken || !(error instanceof Failure) || !isKept(error)) throw error;
     const refusal = failureResponse(error, "problem", requestId);
     const body = await refusal.text();
     const headers = { "content-type": "application/problem+json" };
@@ -128,6 +138,10 @@ async function once(
     throw error;
   }
 }
+
+/** Not what depends on who asked when: another credential of the same caller, or the same one later, may well do it. */
+const isKept = ({ kind, status }: Failure): boolean =>
+  status < 500 && !["unauthenticated", "forbidden", "stale", "rate"].includes(kind);
 
 function answerOf(value: object, status: number): KeptAnswer {
   const version = "version" in value && typeof value.version === "number" ? value.version : null;

@@ -2,9 +2,8 @@
  * The event log's writing half: what happened in a project, in the transaction in which it happened. Whoever reads it
  * (features/events) sees commits in their order, whatever the order of these inserts.
  */
-import { lt, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import type { Database, Db } from "./database.ts";
-import { events } from "./schema.ts";
 import { storableJson } from "./storable.ts";
 
 export type NewEvent = {
@@ -26,7 +25,16 @@ export async function insertEvents(tx: Db, told: readonly NewEvent[]): Promise<v
       as told ("projectId" text, "sessionId" text, type text, payload jsonb)`);
 }
 
-/** Forgets what happened before. */
+const sweptAtOnce = 20_000;
+
+/** Forgets what happened before, a piece at a time: as one statement it could take longer than a statement may. */
 export async function sweepEvents({ db }: Pick<Database, "db">, before: Date): Promise<void> {
-  await db.delete(events).where(lt(events.at, before));
+  for (let swept = sweptAtOnce; swept === sweptAtOnce; ) {
+    const found = await db.execute<{ swept: number }>(sql`
+      with gone as (
+        delete from events where id in (select id from events where at < ${before.toISOString()}::timestamptz limit ${sweptAtOnce})
+        returning id
+      ) select count(*)::int as swept from gone`);
+    swept = found[0]?.swept ?? 0;
+  }
 }

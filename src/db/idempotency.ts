@@ -46,13 +46,20 @@ export function claimOf(
  * transaction ends. Throws 409 `in_progress`, 422 `idempotency_mismatch`.
  */
 export async function takeClaim(tx: Db, claim: Claim): Promise<KeptAnswer | null> {
+  const early = await findKept(tx, claim);
+  if (early !== null && early !== "old") return early;
   if (!(await lockClaim(tx, claim))) throw inProgress();
+  const kept = await findKept(tx, claim);
+  if (kept !== "old") return kept;
+  await tx.delete(idempotency).where(isClaim(claim));
+  return null;
+}
+
+/** `old`: one that is kept no longer. Throws 422 `idempotency_mismatch`. */
+async function findKept(tx: Db, claim: Claim): Promise<KeptAnswer | "old" | null> {
   const [row] = await tx.select().from(idempotency).where(isClaim(claim));
   if (row === undefined) return null;
-  if (Date.now() - row.at.getTime() > keptMs) {
-    await tx.delete(idempotency).where(isClaim(claim));
-    return null;
-  }
+  if (Date.now() - row.at.getTime() > keptMs) return "old";
   if (!Buffer.from(row.bodyHash).equals(claim.bodyHash)) throw mismatch();
   return row;
 }

@@ -5,7 +5,7 @@
  * Writers hold the session's row in common; whoever closes it, or needs to be alone in it, waits for them, and they wait
  * for it. So no write slips in behind a session that was completed.
  */
-import { and, eq, sql } from "drizzle-orm";
+import { and, eq, type SQL, sql } from "drizzle-orm";
 import { Failure, notFound } from "../platform/failure.ts";
 import type { Db } from "./database.ts";
 import { iterations } from "./schema.ts";
@@ -39,10 +39,12 @@ export async function lockSession(
   sessionId: string,
   manner: "shared" | "numbering" | "alone",
 ): Promise<OpenSession & { readonly status: string }> {
-  // A row lock alone is not fair: new readers in common overtake whoever waits to be alone, for as long as they come.
-  const queue = manner === "alone" ? sql`pg_advisory_xact_lock` : sql`pg_advisory_xact_lock_shared`;
   const [row] = (await tx.execute(sql`
-    with queue as materialized (select ${queue}(hashtextextended(${`session ${sessionId}`}, 0)))
+    with queue as materialized (
+      select ${manner === "alone" ? takeTurn : shareTurn}(${turnOf("session", sql`id`)}),
+        ${shareTurn}(${turnOf("project", sql`project_id`)})
+      from sessions where id = ${sessionId}
+    )
     select s.id, s.project_id as "projectId", s.status, p.archived_at is not null as archived
     from queue, sessions s join projects p on p.id = s.project_id
     where s.id = ${sessionId} for ${locks[manner]} of s for key share of p`)) as unknown as (OpenSession & {
@@ -73,12 +75,28 @@ export async function requireIterationOf(
 
 /** For what belongs to the project and to no session. */
 export async function requireOpenProject(tx: Db, projectId: string): Promise<void> {
-  const [row] = (await tx.execute(
-    sql`select archived_at is not null as archived from projects where id = ${projectId} for key share`,
-  )) as unknown as { archived: boolean }[];
+  const [row] = (await tx.execute(sql`
+    with queue as materialized (select ${shareTurn}(${turnOf("project", sql`${projectId}`)}))
+    select archived_at is not null as archived from queue, projects where id = ${projectId} for key share of projects`)) as unknown as {
+    archived: boolean;
+  }[];
   if (row === undefined) throw notFound();
   if (row.archived) throw closed("This project is archived; nothing in it changes any more.");
 }
+
+/** Waits until nobody writes in the project any more, and keeps all others waiting until the transaction ends. */
+export async function takeProject(tx: Db, projectId: string): Promise<void> {
+  await tx.execute(sql`select ${takeTurn}(${turnOf("project", sql`${projectId}`)})`);
+}
+
+/**
+ * A row lock alone is not fair: new holders in common overtake whoever waits to be alone, for as long as they come. In
+ * this queue nobody is overtaken. Sessions come before projects, for everybody.
+ */
+const takeTurn = sql`pg_advisory_xact_lock`;
+const shareTurn = sql`pg_advisory_xact_lock_shared`;
+const turnOf = (what: "session" | "project", id: SQL): SQL =>
+  sql`hashtextextended(${`${what} `} || ${id}, 0)`;
 
 /** A key share lets others share and number, a numbering lets them share, an update lets nobody. */
 const locks = { shared: sql`key share`, numbering: sql`no key update`, alone: sql`update` } as const;

@@ -2,21 +2,32 @@
  * Where things stand: the project and the session of whatever a route names. Neither ever changes, so what was looked up
  * once is known; what is not there is asked for again each time, because it may come.
  */
-import { eq } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import type { Place } from "../platform/guard.ts";
 import { isId, type Prefix } from "../platform/ids.ts";
 import type { Database } from "./database.ts";
-import { approvals, checks, iterations, reports, sessions, tasks, waivers } from "./schema.ts";
+import { approvals, checks, iterations, projects, reports, sessions, tasks, waivers } from "./schema.ts";
 
 /** By the name of a route's parameter. */
 const homes = {
-  session: { prefix: "ses", table: sessions, sessionId: sessions.id },
-  iteration: { prefix: "itr", table: iterations, sessionId: iterations.sessionId },
-  task: { prefix: "tsk", table: tasks, sessionId: tasks.sessionId },
-  report: { prefix: "rpt", table: reports, sessionId: reports.sessionId },
-  check: { prefix: "chk", table: checks, sessionId: checks.sessionId },
-  waiver: { prefix: "wvr", table: waivers, sessionId: waivers.sessionId },
-  approval: { prefix: "apv", table: approvals, sessionId: approvals.sessionId },
+  project: { prefix: "prj", table: projects, projectId: projects.id, sessionId: null },
+  session: { prefix: "ses", table: sessions, projectId: sessions.projectId, sessionId: sessions.id },
+  iteration: {
+    prefix: "itr",
+    table: iterations,
+    projectId: iterations.projectId,
+    sessionId: iterations.sessionId,
+  },
+  task: { prefix: "tsk", table: tasks, projectId: tasks.projectId, sessionId: tasks.sessionId },
+  report: { prefix: "rpt", table: reports, projectId: reports.projectId, sessionId: reports.sessionId },
+  check: { prefix: "chk", table: checks, projectId: checks.projectId, sessionId: checks.sessionId },
+  waiver: { prefix: "wvr", table: waivers, projectId: waivers.projectId, sessionId: waivers.sessionId },
+  approval: {
+    prefix: "apv",
+    table: approvals,
+    projectId: approvals.projectId,
+    sessionId: approvals.sessionId,
+  },
 } as const;
 
 export type Locate = (kind: string, id: string) => Place | null | Promise<Place | null>;
@@ -33,9 +44,9 @@ export function createLocate({ db }: Pick<Database, "db">): Locate {
     return place;
   };
   const lookUp = async (kind: keyof typeof homes, id: string): Promise<Place | null> => {
-    const { table, sessionId } = homes[kind];
+    const { table, projectId, sessionId } = homes[kind];
     const [row] = await db
-      .select({ projectId: table.projectId, sessionId })
+      .select({ projectId, sessionId: sessionId ?? sql<null>`null` })
       .from(table)
       .where(eq(table.id, id));
     return row === undefined ? null : remember(id, row);

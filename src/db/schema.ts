@@ -501,6 +501,7 @@ export const tasks = pgTable(
     uniqueIndex("tasks_dedupe_key").on(table.sessionId, table.dedupeKey),
     index("tasks_status").on(table.sessionId, table.status, table.position),
     index("tasks_spec").on(table.sessionId, table.originatingSpec, table.position),
+    index("tasks_project").on(table.projectId, table.id),
     index("tasks_search").using("gin", table.search),
   ],
 );
@@ -541,6 +542,7 @@ export const reports = pgTable(
   },
   (table) => [
     index("reports_session").on(table.sessionId, table.id),
+    index("reports_project").on(table.projectId, table.id),
     index("reports_search").using("gin", table.search),
   ],
 );

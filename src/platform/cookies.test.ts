@@ -5,6 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { createApp } from "../app.ts";
 import { localActor } from "../testing/desk.ts";
 import { startGateway } from "../testing/gateway.ts";
+import { putObjects } from "../testing/objects.ts";
 import { json, newCookie, refusalOf } from "../testing/people.ts";
 import { cookieName, readCookie, setCookie } from "./cookies.ts";
 
@@ -107,6 +108,7 @@ describe("bodies of JSON routes", async () => {
   const owner = { clientId: client.client_id };
   const { id: key } = await gateway.keys.create(localActor, { owner, scope: "llm:chat" });
   const params: Record<string, string> = {
+    ...(await putObjects(gateway.database, gateway.robo.projectId, gateway.robo.id)),
     project: gateway.robo.projectId,
     user: vera.id,
     client: client.client_id,

@@ -17,6 +17,7 @@ import { isLoopbackHost } from "./loopback.ts";
 import type { Authenticate, AuthenticateCookie, Plane, Principal } from "./principal.ts";
 import type { ProjectRole, Scope } from "./scopes.ts";
 import { isAtLeast, rightsIn } from "./scopes.ts";
+import { onceRead } from "./wire-body.ts";
 
 /** What a door asks of whoever holds a credential. */
 export type ClosedPolicy = {
@@ -88,10 +89,13 @@ export function createGuard(needs: GuardNeeds): Guard {
         // Known credentials are answered at once, and an await of what is already there still costs a turn.
         const found = identify(opened, policy.plane, needs);
         const principal = found instanceof Promise ? await found : found;
-        judge(principal, policy);
-        const place = policy.project === undefined ? null : await enter(principal, policy, opened, needs);
+        // Before anything else about the request is looked at: what is refused counts too.
         const admitted = needs.limits.admit(policy.plane, principal);
         const rate = admitted instanceof Promise ? await admitted : admitted;
+        judge(principal, policy);
+        const place = policy.project === undefined ? null : await enter(principal, policy, opened, needs);
+        if (policy.plane === "control" && opened.request.body !== null)
+          onceRead(opened.request, () => judgeAgain(opened, policy, place, needs));
         const response = respond(await answer({ ...opened, principal, place } as OpenedFor<typeof policy>));
         for (const name in rate) response.headers.set(name, rate[name] as string);
         return response;
@@ -148,26 +152,35 @@ function judge(principal: Principal, policy: ClosedPolicy): void {
   if (unbound && principal.projectId !== null) throw boundToProject();
 }
 
+/** A body may take its time, and rights may end meanwhile: they are judged as they are when the last byte has come. */
+async function judgeAgain(
+  opened: Opened,
+  policy: ClosedPolicy,
+  place: OpenedIn["place"] | null,
+  needs: GuardNeeds,
+): Promise<void> {
+  const principal = await identify(opened, policy.plane, needs);
+  judge(principal, policy);
+  if (place !== null) Object.assign(place, await enter(principal, policy, opened, needs));
+}
+
 /**
  * Where the route leads, for whoever has the role and the scope there. Throws `not_found` when it is nowhere or the
  * caller has no part in its project or session, 403 when that part is too small.
  */
 async function enter(
   principal: Principal,
-  { scope, project: least, at }: ClosedPolicy,
+  { scope, project: least, at = "project" }: ClosedPolicy,
   { request, params }: Opened,
   { locate }: GuardNeeds,
 ): Promise<OpenedIn["place"]> {
-  const found =
-    at === undefined
-      ? { projectId: params.project ?? "", sessionId: null }
-      : await locate(at, params[at] ?? "");
+  const found = await locate(at, params[at] ?? "");
   const rights = found === null ? null : rightsIn(principal, found.projectId);
   if (found === null || rights === null) throw notFound();
-  if (least !== undefined && !isAtLeast(rights.role, least)) throw lowRole(rights.role, least);
-  if (scope !== null && !rights.scopes.has(scope)) throw missingScope(scope);
   const { sessionId } = principal;
   if (sessionId !== null && found.sessionId !== null && sessionId !== found.sessionId) throw notFound();
+  if (least !== undefined && !isAtLeast(rights.role, least)) throw lowRole(rights.role, least);
+  if (scope !== null && !rights.scopes.has(scope)) throw missingScope(scope);
   if (sessionId !== null && found.sessionId === null && request.method !== "GET") throw boundToSession();
   return { ...found, role: rights.role };
 }

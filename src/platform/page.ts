@@ -1,8 +1,8 @@
 /**
- * Pages of a list: how many rows, and where to go on. A cursor is opaque and signed, so that nobody steers a list to a
+ * Pages of a list: how many rows, and where to go on. A cursor is opaque and sealed, so that nobody steers a list to a
  * place that it would not have handed out; it belongs to one list and is refused by every other.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
 import { z } from "zod";
 import { invalidQuery } from "./query.ts";
 
@@ -11,7 +11,12 @@ const pageLimitDefault = 50;
 
 /** What every list takes: `limit` and `cursor`. */
 export const pageQuery = {
-  limit: z.coerce.number().int().min(1).max(pageLimitMax).default(pageLimitDefault),
+  limit: z
+    .string()
+    .regex(/^\d{1,9}$/, "A whole number.")
+    .transform(Number)
+    .pipe(z.number().min(1).max(pageLimitMax))
+    .default(pageLimitDefault),
   cursor: z.string().max(1_024).optional(),
 };
 
@@ -24,23 +29,32 @@ export type Cursors = {
   open(list: string, cursor: string): string[];
 };
 
-const tagBytes = 16;
+const cipherName = "aes-256-gcm";
+const [nonceBytes, tagBytes] = [12, 16];
 
-/** The first secret seals, all open: the same ones on every instance, so that a page may come from another. */
+/**
+ * The first secret (32 bytes) seals, all open: the same ones on every instance, so that a page may come from another.
+ * What a cursor holds is nobody's business: numbers that all tenants share, for one.
+ */
 export function createCursors(...secrets: [Uint8Array, ...Uint8Array[]]): Cursors {
-  const tagOf = (secret: Uint8Array, list: string, text: string): Buffer =>
-    createHmac("sha256", secret).update(`cursor\0${list}\0${text}`).digest().subarray(0, tagBytes);
   return {
     seal(list, position) {
       const text = JSON.stringify(position);
-      return Buffer.concat([tagOf(secrets[0], list, text), Buffer.from(text)]).toString("base64url");
+      // Of the place itself, so that one place has one cursor, by which a reader may know an event again.
+      const nonce = createHmac("sha256", secrets[0])
+        .update(`${list}\0${text}`)
+        .digest()
+        .subarray(0, nonceBytes);
+      const cipher = createCipheriv(cipherName, secrets[0], nonce).setAAD(Buffer.from(list));
+      const sealed = Buffer.concat([cipher.update(text), cipher.final()]);
+      return Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString("base64url");
     },
     open(list, cursor) {
       const bytes = Buffer.from(cursor, "base64url");
-      const text = bytes.subarray(tagBytes).toString();
-      const tag = bytes.subarray(0, tagBytes);
-      const isOurs = (secret: Uint8Array) => timingSafeEqual(tag, tagOf(secret, list, text));
-      if (tag.length === tagBytes && secrets.some(isOurs)) return JSON.parse(text);
+      for (const secret of secrets) {
+        const text = bytes.length > nonceBytes + tagBytes ? opened(bytes, secret, list) : null;
+        if (text !== null) return JSON.parse(text);
+      }
       throw invalidQuery([
         {
           path: "cursor",
@@ -50,6 +64,19 @@ export function createCursors(...secrets: [Uint8Array, ...Uint8Array[]]): Cursor
       ]);
     },
   };
+}
+
+/** Null for what this secret did not seal for this list. */
+function opened(bytes: Buffer, secret: Uint8Array, list: string): string | null {
+  const nonce = bytes.subarray(0, nonceBytes);
+  const cipher = createDecipheriv(cipherName, secret, nonce, { authTagLength: tagBytes });
+  cipher.setAAD(Buffer.from(list)).setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
+  try {
+    const text = cipher.update(bytes.subarray(nonceBytes + tagBytes));
+    return Buffer.concat([text, cipher.final()]).toString();
+  } catch {
+    return null;
+  }
 }
 
 /** `rows` holds one more than `limit` when there is a next page. */

@@ -3,20 +3,25 @@
  */
 import { z } from "zod";
 
-/** One line: a title, a name. Not empty, no control characters. */
+/** Turns the text around that follows: what a person reads would not be what stands there. */
+const overrides = "\\u202a-\\u202e\\u2066-\\u2069";
+const oneLine = new RegExp(`^[^\\u0000-\\u001f\\u007f\\u2028\\u2029${overrides}]*$`);
+
+/** One line: a title, a name. Not empty, no control characters, nothing that hides what is written. */
 export const line = (charactersMax: number) =>
   z
     .string()
-    .trim()
+    // Half of a surrogate pair cannot be kept: what was sent has to be what is read back.
+    .overwrite((given) => given.toWellFormed().trim())
     .min(1, "This must not be empty.")
     .max(charactersMax, `At most ${charactersMax} characters.`)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
-    .regex(/^[^\u0000-\u001f\u007f]*$/, "No control characters, line breaks among them.");
+    .regex(oneLine, "No control characters, line breaks and those that turn text around among them.");
 
 /** Any text, several lines; NUL is the one character that Postgres cannot keep. */
 export const text = (charactersMax: number) =>
   z
     .string()
+    .overwrite((given) => given.toWellFormed())
     .max(charactersMax, `At most ${charactersMax} characters.`)
     .regex(/^[^\0]*$/, "The character NUL cannot be kept.");
 
@@ -29,3 +34,9 @@ export const commitSha = z
 export const word = z
   .string()
   .regex(/^[a-z0-9_.-]{1,64}$/, "1 to 64 characters of a-z, 0-9, `_`, `.` and `-`.");
+
+/** Words that a person has to judge by: not blank, and read as they are written. */
+export const reason = text(2_000)
+  .trim()
+  .min(1, "Say why.")
+  .regex(new RegExp(`^[^${overrides}]*$`), "No characters that turn text around.");

@@ -8,6 +8,7 @@ import { mount } from "../app.ts";
 import type { Actor } from "../db/audit-entry.ts";
 import { createChanges } from "../db/changes.ts";
 import type { Database } from "../db/database.ts";
+import { createLocate } from "../db/places.ts";
 import { audit } from "../db/schema.ts";
 import { createRecord } from "../features/audit/audit.ts";
 import { identityRoutes } from "../features/identity/routes.ts";
@@ -127,7 +128,7 @@ function senderOf(
   const { authenticateCookie } = identity.authenticator;
   const publicUrl = () => addresses().publicUrl;
   const limits = createLimits(() => ({ requests: requestsPerMinute(), llmTokens: null }));
-  const guard = guardOf(identity, { addresses, limits, locate: () => null, log: silentLog });
+  const guard = guardOf(identity, { addresses, limits, locate: createLocate(database), log: silentLog });
   const cursors = createCursors(new Uint8Array(32));
   const announce = () => identity.revocations.announce();
   const changes = createChanges({ database, record: createRecord(1), told: () => undefined, announce });

@@ -15,6 +15,7 @@ import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import type { Principal } from "../../platform/principal.ts";
 import type { ProjectRole } from "../../platform/scopes.ts";
+import { requireVersion } from "../../platform/versions.ts";
 import type { ApprovalsQuery, ApprovalView, Consumption, Decision, NewApproval } from "./contract.ts";
 import {
   consumeScopeMissing,
@@ -33,6 +34,7 @@ import {
   findApprovalsSelf,
   insertApproval,
   listApprovals,
+  lockApproval,
   revokeApproval,
   withdrawApproval,
 } from "./store.ts";
@@ -41,7 +43,12 @@ import { untilDecided, type Waiter, type WaitingNeeds } from "./waiting.ts";
 export type ApprovalsNeeds = WaitingNeeds & { database: Database; changes: Changes; cursors: Cursors };
 
 /** Which one, and the session that it belongs to. */
-export type Named = { readonly approvalId: string; readonly sessionId: string };
+export type Named = {
+  readonly approvalId: string;
+  readonly sessionId: string;
+  /** The version that the caller has seen, or null. */
+  readonly seen: number | null;
+};
 /** Who decides, and what they are in the project. */
 export type Judge = { readonly principal: Principal; readonly role: ProjectRole };
 
@@ -103,13 +110,13 @@ export class Approvals {
   /** Throws 403 `self_approval`, and 409 `already_decided`, `expired`, `withdrawn`, `closed`. */
   async decide(
     change: Change,
-    { approvalId, sessionId }: Named,
+    { approvalId, sessionId, seen }: Named,
     judge: Judge,
     { decision, note = null }: Decision,
   ): Promise<ApprovalView> {
     const { tx } = change;
     await requireOpenSession(tx, sessionId);
-    const asked = await get(tx, approvalId);
+    const asked = await lock(tx, approvalId, seen);
     const self = isPersonBehind(asked, judge.principal);
     if (self) await requireMayDecideOwn(tx, asked.projectId, judge.role);
     const to = decision === "approve" ? "approved" : "rejected";
@@ -124,13 +131,13 @@ export class Approvals {
    */
   async consume(
     change: Change,
-    { approvalId, sessionId }: Named,
+    { approvalId, sessionId, seen }: Named,
     principal: Principal,
     { action, subject_sha256: subjectSha256 }: Consumption,
   ): Promise<ApprovalView> {
     const { tx } = change;
     await requireOpenSession(tx, sessionId);
-    requireConsumer(await get(tx, approvalId), principal);
+    requireConsumer(await lock(tx, approvalId, seen), principal);
     const row = await consumeApproval(tx, approvalId, principal.id, { action, subjectSha256 });
     if (row !== undefined) return follow(change, "consumed", row, { action, subject_sha256: subjectSha256 });
     const found = await get(tx, approvalId);
@@ -141,12 +148,12 @@ export class Approvals {
   /** By whoever asked. Throws 403 `not_the_requester`, and 409 `already_decided`, `expired`, `withdrawn`, `closed`. */
   async withdraw(
     change: Change,
-    { approvalId, sessionId }: Named,
+    { approvalId, sessionId, seen }: Named,
     principal: Principal,
   ): Promise<ApprovalView> {
     const { tx } = change;
     await requireOpenSession(tx, sessionId);
-    if (!isRequester(await get(tx, approvalId), principal))
+    if (!isRequester(await lock(tx, approvalId, seen), principal))
       throw notTheRequester("Only whoever asked for this may withdraw it. An editor or owner may reject it.");
     const row = await withdrawApproval(tx, approvalId, principal.id);
     if (row === undefined) throw notPending((await get(tx, approvalId)).status);
@@ -156,11 +163,12 @@ export class Approvals {
   /** Throws 409 `not_approved`, `already_consumed`, `expired`, `closed`. */
   async revoke(
     change: Change,
-    { approvalId, sessionId }: Named,
+    { approvalId, sessionId, seen }: Named,
     principal: Principal,
   ): Promise<ApprovalView> {
     const { tx } = change;
     await requireOpenSession(tx, sessionId);
+    await lock(tx, approvalId, seen);
     const row = await revokeApproval(tx, approvalId, principal.id);
     if (row === undefined) throw notApproved((await get(tx, approvalId)).status);
     return follow(change, "revoked", row, { action: row.action });
@@ -210,6 +218,14 @@ async function get(db: Db, id: string): Promise<ApprovalRow> {
   return row;
 }
 
+/** Nobody else changes it until the transaction ends. Throws `stale_version`. */
+async function lock(tx: Db, id: string, seen: number | null): Promise<ApprovalRow> {
+  const row = await lockApproval(tx, id);
+  if (row === undefined) throw notFound();
+  requireVersion(row, seen);
+  return row;
+}
+
 /** Whichever browser, app or key of theirs it came through. */
 const isPersonBehind = ({ requestedByUser }: ApprovalRow, { userId }: Principal): boolean =>
   requestedByUser !== null && requestedByUser === userId;
@@ -220,6 +236,12 @@ const isRequester = (row: ApprovalRow, principal: Principal): boolean =>
 async function requireMayDecideOwn(tx: Db, projectId: string, role: ProjectRole): Promise<void> {
   const isAllowed = (await findApprovalsSelf(tx, projectId)) === "allow";
   if (!isAllowed || role !== "owner") throw selfApproval(isAllowed);
+}
+
+/** Throws 403 for a credential that may consume no approval at all. */
+export function requireMayConsumeAny({ clientKind, scopes }: Principal): void {
+  if (clientKind === "runner" && scopes.has("approvals:consume")) return;
+  if (!scopes.has("approvals:request")) throw consumeScopeMissing();
 }
 
 function requireConsumer({ requestedBy }: ApprovalRow, { id, clientKind, scopes }: Principal): void {

@@ -4,7 +4,7 @@
 import { z } from "zod";
 import { isId } from "../../platform/ids.ts";
 import { pageQuery } from "../../platform/page.ts";
-import { text, word } from "../../platform/text-form.ts";
+import { reason, text, word } from "../../platform/text-form.ts";
 import { type ApprovalState, approvalStates } from "./states.ts";
 
 const subject = z
@@ -21,7 +21,7 @@ const seconds = (least: number, most: number, usual: number) =>
 export const newApprovalForm = z.strictObject({
   action: word,
   subject_sha256: subject,
-  reason: text(2_000).min(1, "Whoever decides wants to know why."),
+  reason,
   /** From the decision. */
   ttl_seconds: seconds(60, 3_600, 900),
   pending_seconds: seconds(60, 604_800, 86_400),

@@ -5,8 +5,8 @@ import { Elysia } from "elysia";
 import type { Changes } from "../../db/changes.ts";
 import type { ClosedPolicy, Guard, OpenedIn } from "../../platform/guard.ts";
 import { parseQuery } from "../../platform/query.ts";
-import { versioned } from "../../platform/versions.ts";
-import type { Approvals, Named } from "./approvals.ts";
+import { seenVersion, versioned } from "../../platform/versions.ts";
+import { type Approvals, type Named, requireMayConsumeAny } from "./approvals.ts";
 import {
   approvalQuery,
   approvalsQuery,
@@ -76,11 +76,13 @@ function verbRoutes({ guard, changes, approvals }: ApprovalRoutesNeeds) {
     )
     .post(
       "/consumption",
-      guard.closed({ ...consumes, at }, (opened) =>
-        changes.answer(opened, { form: consumptionForm, status }, (change, asked) =>
+      guard.closed({ ...consumes, at }, (opened) => {
+        // Before an earlier answer would be given again.
+        requireMayConsumeAny(opened.principal);
+        return changes.answer(opened, { form: consumptionForm, status }, (change, asked) =>
           approvals.consume(change, namedBy(opened), opened.principal, asked),
-        ),
-      ),
+        );
+      }),
       unparsed,
     )
     .post(
@@ -103,7 +105,8 @@ function verbRoutes({ guard, changes, approvals }: ApprovalRoutesNeeds) {
     );
 }
 
-const namedBy = ({ params, place }: OpenedIn): Named => ({
+const namedBy = ({ request, params, place }: OpenedIn): Named => ({
   approvalId: params.approval ?? "",
   sessionId: place.sessionId ?? "",
+  seen: seenVersion(request),
 });

@@ -44,6 +44,12 @@ export async function findApproval(db: Db, id: string): Promise<ApprovalRow | un
   return row;
 }
 
+/** Locked until the transaction ends. */
+export async function lockApproval(tx: Db, id: string): Promise<ApprovalRow | undefined> {
+  const [row] = await tx.select(columns).from(approvals).where(eq(approvals.id, id)).for("update");
+  return row;
+}
+
 /** Newest first, from behind `after`. */
 export function listApprovals(
   db: Db,

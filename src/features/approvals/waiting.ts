@@ -27,6 +27,8 @@ export type Waiter = {
 
 /** The database's clock may be a little behind ours: what should be over by now is looked at again after this. */
 const againMs = 100;
+/** A transaction elsewhere that stays open holds all news back, but not what one reads for oneself. */
+const unheardMs = 1_000;
 
 export async function untilDecided(
   { waitFor, onRevoked, clock }: WaitingNeeds,
@@ -52,7 +54,7 @@ export async function untilDecided(
     while (isWaiting() && leftMs() > 0) {
       const pendingMs = Math.max(againMs, Date.parse(view.pending_until) - clock.now());
       // Before the look, so that whatever happens after it is heard.
-      const told = waitFor(view.id, Math.min(leftMs(), pendingMs), over.signal);
+      const told = waitFor(view.id, Math.min(leftMs(), pendingMs, unheardMs), over.signal);
       await lookAgain();
       if (isWaiting()) await told;
     }

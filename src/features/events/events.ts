@@ -31,6 +31,8 @@ export type EventsNeeds = {
 /** As long as the log keeps what happened. */
 export const eventsKeptMs = 86_400_000;
 const recheckMs = 30_000;
+/** How much the database's clock, by which revocations are dated, may be behind. */
+const clocksApartMs = 10_000;
 const streamsPerCredential = 100;
 const list = "events";
 
@@ -53,8 +55,12 @@ export class Events {
     lastEventId: string | null,
   ): Promise<ReadableStream<Uint8Array>> {
     const { database, feed } = this.#needs;
-    // What was written before the reader came is not news to it.
-    await feed.read();
+    let isOver = false;
+    const stop = this.#needs.onRevoked((subject) => {
+      isOver ||= concerns(principal, subject);
+    });
+    // What was written before the reader came is not news to it; what ends it meanwhile is.
+    await feed.read().finally(stop);
     this.#requireRoom(principal);
     const sight = { ...sightOf(principal, projectId), sessionId: principal.sessionId };
     const seal = (position: Position, atMs: number) => this.#seal(position, atMs);
@@ -65,7 +71,8 @@ export class Events {
     const needs = { db: database.db, feed, seal };
     const subscription = new Subscription(needs, sight, this.#beginning(lastEventId), close);
     const end = setTimeout(() => subscription.end(), lifeMs(principal, this.#needs.clock.now()));
-    this.#open.set(subscription, { principal, since: new Date() });
+    this.#open.set(subscription, { principal, since: new Date(Date.now() - clocksApartMs) });
+    if (isOver) subscription.end();
     return subscription.body;
   }
 

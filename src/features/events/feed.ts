@@ -16,7 +16,7 @@ const channel = "specgate_events";
 const pollMs = 1_000;
 /** One word per instance in this time, however many changes. */
 const wordsEveryMs = 50;
-/** When something is written but a transaction before it still runs. */
+/** When something is written but a transaction before it still runs: at first, and then twice as long each time. */
 const waitingMs = 25;
 const rowsMax = 1_000;
 
@@ -31,6 +31,7 @@ export class EventFeed {
   #away = false;
   #poll: Timer | null = null;
   #soon: Timer | null = null;
+  #patienceMs = waitingMs;
   #word: Timer | null = null;
 
   constructor(needs: { database: Database; log: Log }) {
@@ -130,11 +131,12 @@ export class EventFeed {
       this.#place = (full ? rows.at(-1) : undefined) ?? until;
       for (const listener of rows.length === 0 ? [] : this.#listeners) listener(rows);
     }
+    this.#patienceMs = waiting ? Math.min(pollMs, this.#patienceMs * 2) : waitingMs;
     if (waiting && this.#soon === null && !this.#closed) {
       this.#soon = setTimeout(() => {
         this.#soon = null;
         void this.read();
-      }, waitingMs);
+      }, this.#patienceMs);
     }
   }
 }

@@ -4,7 +4,7 @@
 import { z } from "zod";
 import { isId } from "../../platform/ids.ts";
 import { pageQuery } from "../../platform/page.ts";
-import { commitSha, text, word } from "../../platform/text-form.ts";
+import { commitSha, reason, text, word } from "../../platform/text-form.ts";
 import { builtInGates, type Policy, usualPolicy } from "./policy.ts";
 
 export const checkKinds = ["test", "coverage", "security", "lint", "custom"] as const;
@@ -88,7 +88,7 @@ export const newEvaluationForm = z.strictObject({});
 
 export const newWaiverForm = z.strictObject({
   gate: z.string().min(1).max(64),
-  reason: text(2_000).refine((reason) => reason.trim() !== "", "Say why."),
+  reason,
   expires_at: z.iso
     .datetime({ offset: true, error: "Give a time as RFC 3339, such as 2026-05-01T00:00:00Z." })
     .transform((time) => new Date(time)),

@@ -111,8 +111,18 @@ describe("a gate policy", () => {
       .where(and(eq(audit.projectId, project.id), eq(audit.action, "gate_policy.updated")))
       .orderBy(audit.id);
     expect(recorded.map(({ actor, details }) => [actor, details])).toEqual([
-      [ada.id, { fields: [] }],
-      [ada.id, { fields: ["tasks", "custom"] }],
+      [ada.id, { from: usualPolicy, to: usualPolicy }],
+      [
+        ada.id,
+        {
+          from: usualPolicy,
+          to: {
+            ...usualPolicy,
+            tasks: { required: true, minimum: 2 },
+            custom: [{ name: "lint", required: true }],
+          },
+        },
+      ],
     ]);
   });
 

@@ -9,7 +9,6 @@ import type { Actor } from "../../db/audit-entry.ts";
 import type { Change, Changes } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
 import { requireOpenProject, requireOpenSession } from "../../db/open-session.ts";
-import { differenceOf } from "../../platform/difference.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import { requireVersion } from "../../platform/versions.ts";
@@ -109,7 +108,8 @@ export class Gates {
 
   async #followPolicy(change: Change, row: PolicyRow, before: Policy): Promise<PolicyView> {
     const { projectId, version } = row;
-    const details = { fields: Object.keys(differenceOf(before, row.policy)) };
+    // Both, because the row holds only what it is now.
+    const details = { from: before, to: row.policy };
     await change.record({ action: "gate_policy.updated", subject: projectId, projectId, details });
     const payload = { id: projectId, version, project_id: projectId };
     await change.tell({ projectId, sessionId: null, type: "gate_policy.updated", payload });

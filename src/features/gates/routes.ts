@@ -28,7 +28,7 @@ const writes = {
   project: "editor",
 } as const satisfies ClosedPolicy;
 /** What is asked for, and what is excused, is for those who answer for the project. */
-const rules = { ...writes, project: "owner", who: "person" } as const satisfies ClosedPolicy;
+const rules = { ...writes, project: "owner", who: "signed_in" } as const satisfies ClosedPolicy;
 const at = "iteration";
 
 export type GateRoutesNeeds = {

@@ -145,7 +145,7 @@ describe("a project", () => {
     const plain = (text: string) => text.replace(/req_\w+/, "");
     expect(plain(there)).toBe(plain(absent));
     for (const path of [at("%00"), `${at("%00")}/members`]) {
-      expect(await refusalOf(people.ada.fetch(path))).toBe("400 invalid_request");
+      expect(await refusalOf(people.ada.fetch(path))).toBe("404 not_found");
     }
   });
 });

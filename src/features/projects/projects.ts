@@ -9,10 +9,11 @@
 import type { Actor, RecordAudit } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
 import { insertEvents, type NewEvent } from "../../db/events.ts";
+import { takeProject } from "../../db/open-session.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { differenceOf } from "../../platform/difference.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
-import { newId } from "../../platform/ids.ts";
+import { isId, newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import type { Principal } from "../../platform/principal.ts";
 import { isAdmin, type ProjectRole, rightsIn } from "../../platform/scopes.ts";
@@ -111,18 +112,30 @@ export class Projects {
     seen: number | null,
   ): Promise<ProjectDetail> {
     const name = asked.name === undefined ? undefined : parseName(asked.name);
-    return this.#change(principal, actor, id, seen, (row) => {
-      const change = differenceOf(row, { name, approvalsSelf: asked.approvals_self });
-      if (change.approvalsSelf !== undefined) requireMayLetDecide(principal, id);
-      return Object.keys(change).length === 0 ? null : { action: "project.updated", change };
-    });
+    return this.#change(
+      principal,
+      actor,
+      id,
+      seen,
+      (row) => {
+        const change = differenceOf(row, { name, approvalsSelf: asked.approvals_self });
+        if (change.approvalsSelf !== undefined) requireMayLetDecide(principal, id);
+        return Object.keys(change).length === 0 ? null : { action: "project.updated", change };
+      },
+      asked.approvals_self !== undefined,
+    );
   }
 
   /** Ends every credential that is bound to it. Again is no error and changes nothing. Throws `stale_version`. */
   async archive(principal: Principal, actor: Actor, id: string, seen: number | null): Promise<ProjectDetail> {
     const archivedAt = new Date(this.#needs.clock.now());
-    return this.#change(principal, actor, id, seen, (row) =>
-      row.archivedAt === null ? { action: "project.archived", change: { archivedAt } } : null,
+    return this.#change(
+      principal,
+      actor,
+      id,
+      seen,
+      (row) => (row.archivedAt === null ? { action: "project.archived", change: { archivedAt } } : null),
+      true,
     );
   }
 
@@ -162,6 +175,7 @@ export class Projects {
     { projectId, userId }: { projectId: string; userId: string },
     seen: number | null,
   ): Promise<void> {
+    if (!isId("usr", userId)) throw notFound("There is no such person.");
     await this.#needs.database.transaction(async (tx) => {
       requireOpen(found(await lockProject(tx, projectId)));
       const before = await findMember(tx, projectId, userId);
@@ -189,9 +203,12 @@ export class Projects {
     id: string,
     seen: number | null,
     decide: (row: ProjectRow) => { action: string; change: Partial<ProjectRow> } | null,
+    /** Whether writers in its sessions have to see it before or after, and not in between. */
+    isAlone: boolean,
   ): Promise<ProjectDetail> {
     const { database, record, revocations } = this.#needs;
     const row = await database.transaction(async (tx) => {
+      if (isAlone) await takeProject(tx, id);
       const project = found(await lockProject(tx, id));
       requireVersion(project, seen);
       const decided = decide(project);

@@ -45,7 +45,8 @@ export async function findProject(db: Db, id: string): Promise<ProjectRow | unde
 
 /** Locked until the transaction ends: members and the project change one after the other. */
 export async function lockProject(tx: Db, id: string): Promise<ProjectRow | undefined> {
-  const rows = await tx.select().from(projects).where(eq(projects.id, id)).for("update");
+  // Whoever writes in a session of it is not held up, and holds nobody up.
+  const rows = await tx.select().from(projects).where(eq(projects.id, id)).for("no key update");
   return rows[0];
 }
 

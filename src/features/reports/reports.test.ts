@@ -71,7 +71,7 @@ describe("a report", () => {
         action: "report.created",
         project_id: robo.projectId,
         session_id: session.id,
-        details: { kind: "report", title: "Told", body_bytes: 13 },
+        details: { kind: "report", body_bytes: 13 },
       },
     ]);
   });

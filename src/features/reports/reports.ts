@@ -37,7 +37,7 @@ export class Reports {
     const found = searchText([title], [body.slice(0, searchedCharactersMax)]);
     const row = await insertReport(change.tx, { ...fresh, createdBy: change.actor.id }, found);
     const { id, bodyBytes } = row;
-    const details = { kind, title, body_bytes: bodyBytes };
+    const details = { kind, body_bytes: bodyBytes };
     await change.record({ action: "report.created", subject: id, projectId, sessionId, details });
     const payload = { id, session_id: sessionId, iteration_id, kind, title, format };
     await change.tell({ projectId, sessionId, type: "report.created", payload });

@@ -73,7 +73,7 @@ export class Sessions {
     const { title, spec = null, notes = null } = asked;
     const fresh = { id: newId("ses"), projectId, title, spec, notes, status: "open" } as const;
     const view = sessionView(await insertSession(change.tx, { ...fresh, createdBy: change.actor.id }));
-    await this.#followSession(change, "created", view, { title });
+    await this.#followSession(change, "created", view, {});
     return view;
   }
 

@@ -6,6 +6,7 @@
  */
 import { Failure, type FieldError } from "../../platform/failure.ts";
 import { mayMove, whyNoMove } from "../../platform/states.ts";
+import { mistakesMax } from "../../platform/wire-body.ts";
 import type { Batch, BatchView, Outcome, TaskItem } from "./contract.ts";
 import { dedupeKeyOf } from "./dedupe-key.ts";
 import {
@@ -133,8 +134,8 @@ function requireMoves(listed: readonly Listed[], byKey: ReadonlyMap<string, Task
     return [{ path: `tasks.${index}.status`, code: "invalid_transition", message }];
   });
   if (errors.length === 0) return;
-  const message = "Some tasks cannot change as asked, so none was changed; `errors` names each.";
-  throw new Failure("conflict", "invalid_transition", message, { errors });
+  const message = `Some tasks cannot change as asked, so none was changed; ${told(errors)}.`;
+  throw new Failure("conflict", "invalid_transition", message, { errors: errors.slice(0, mistakesMax) });
 }
 
 function refusal(errors: FieldError[]): Failure {
@@ -142,10 +143,13 @@ function refusal(errors: FieldError[]): Failure {
   return new Failure(
     "unprocessable",
     isOnlyKeys ? "duplicate_key" : "invalid_request",
-    "The list of tasks has mistakes; `errors` names each.",
-    { errors },
+    `The list of tasks has mistakes; ${told(errors)}.`,
+    { errors: errors.slice(0, mistakesMax) },
   );
 }
+
+const told = ({ length }: readonly FieldError[]): string =>
+  `\`errors\` names ${length > mistakesMax ? `the first ${mistakesMax} of ${length}` : "each"}`;
 
 const untitled = (index: number): FieldError => ({
   path: `tasks.${index}.title`,

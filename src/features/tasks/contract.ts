@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { pageQuery } from "../../platform/page.ts";
 import { line, text } from "../../platform/text-form.ts";
+import { mistakesMax } from "../../platform/wire-body.ts";
 import { dedupeKeyCharactersMax } from "./dedupe-key.ts";
 import { type TaskState, taskStates } from "./states.ts";
 
@@ -21,9 +22,9 @@ const exact = (charactersMax: number) =>
       .regex(/^[^\u0000-\u001f\u007f]*$/, "No control characters, line breaks among them."),
   );
 
-const title = wellFormed(line(500));
-const name = wellFormed(line(200)).nullable();
-const words = wellFormed(text(20_000)).nullable();
+const title = line(500);
+const name = line(200).nullable();
+const words = text(20_000).nullable();
 const paths = z.array(exact(500)).max(500, "At most 500 of them.");
 
 const fields = {
@@ -46,12 +47,30 @@ export type TaskItem = z.infer<typeof itemForm>;
 const mergedMax = 1_000;
 const listedMax = 10_000;
 
+/** Item by item, and no further than anybody is told of: ten thousand items full of mistakes would hold everyone up. */
+const listForm = z.array(z.unknown()).transform((given, { issues }): TaskItem[] => {
+  const items: TaskItem[] = [];
+  if (given.length > listedMax)
+    issues.push({ code: "custom", message: `At most ${listedMax} tasks.`, input: given.length });
+  for (let index = 0; index < given.length && issues.length === 0; index++) {
+    const parsed = itemForm.safeParse(given[index]);
+    if (parsed.success) items.push(parsed.data);
+    else mistaken(given, index, issues);
+  }
+  return items;
+});
+
+/** From this item on, as many mistakes as are told. */
+function mistaken(given: readonly unknown[], from: number, issues: z.core.$ZodRawIssue[]): void {
+  for (let index = from; index < given.length && issues.length < mistakesMax; index++) {
+    const found = itemForm.safeParse(given[index]).error?.issues ?? [];
+    for (const issue of found) issues.push({ ...issue, path: [index, ...issue.path] } as z.core.$ZodRawIssue);
+  }
+}
+
 /** `replace` is the whole list. */
 export const batchForm = z
-  .strictObject({
-    tasks: z.array(itemForm).max(listedMax, `At most ${listedMax} tasks.`),
-    mode: z.enum(["merge", "replace"]).default("merge"),
-  })
+  .strictObject({ tasks: listForm, mode: z.enum(["merge", "replace"]).default("merge") })
   .check(({ value: { tasks, mode }, issues }) => {
     if (mode === "replace" || (tasks.length > 0 && tasks.length <= mergedMax)) return;
     const message = `A merge takes 1 to ${mergedMax} tasks; \`mode: "replace"\` takes a whole list of up to ${listedMax}.`;

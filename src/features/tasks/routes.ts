@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import { actorOf } from "../../db/audit-entry.ts";
 import type { Changes } from "../../db/changes.ts";
+import { Failure } from "../../platform/failure.ts";
 import type { ClosedPolicy, Guard } from "../../platform/guard.ts";
 import { parseQuery } from "../../platform/query.ts";
 import { seenVersion, versioned } from "../../platform/versions.ts";
@@ -33,6 +34,7 @@ export function taskRoutes({ guard, changes, tasks, bodyBytesMax }: TaskRoutesNe
     .put(
       "/sessions/:session/tasks",
       guard.closed({ ...writes, at: "session" }, async ({ request, call, principal, params }) => {
+        refuseVersion(request);
         const asked = await readJson(request, batchForm, bodyBytesMax(), { valuesMax: batchValuesMax });
         return changes.make(actorOf(principal, call), (change) =>
           tasks.upsert(change, params.session ?? "", asked),
@@ -68,4 +70,11 @@ export function taskRoutes({ guard, changes, tasks, bodyBytesMax }: TaskRoutesNe
         tasks.history(params.task ?? "", parseQuery(historyQuery, call.url.searchParams)),
       ),
     );
+}
+
+/** Whoever relies on it would lose what others have written. */
+function refuseVersion(request: Request): void {
+  if (!request.headers.has("if-match")) return;
+  const message = "A list of tasks has no ETag: leave If-Match out, or change tasks one by one with PATCH.";
+  throw new Failure("invalid", "invalid_request", message);
 }

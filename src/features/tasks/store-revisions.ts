@@ -1,6 +1,6 @@
 /**
- * The tables tasks and task_history: writing, for each thousand tasks one statement for those that are made, one for those
- * that change, and one for their history.
+ * The tables tasks and task_history: writing, with one statement for all that is made, one for all that changes, and one
+ * for the history of both.
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Actor } from "../../db/audit-entry.ts";
@@ -11,34 +11,21 @@ import type { Revision, Task } from "./revision.ts";
 
 type Place = { readonly projectId: string; readonly sessionId: string };
 
-/** All of them are locked, or new. */
-export async function writeRevisions(
-  tx: Db,
-  place: Place,
-  actor: Actor,
-  revisions: readonly Revision[],
-): Promise<void> {
-  for (const some of partsOf(revisions)) {
-    await insertTasks(
-      tx,
-      place,
-      some.filter(({ before }) => before === null),
-    );
-    await updateTasks(
-      tx,
-      some.filter(({ before }) => before !== null),
-    );
-    await insertHistory(tx, actor, some);
-  }
-}
-
 /** What a statement gets done long before its time is over, also on a busy server. */
-const rowsAtOnceMax = 1_000;
+export const revisionsAtOnceMax = 1_000;
 
-export const partsOf = <Row>(rows: readonly Row[]): Row[][] =>
-  Array.from({ length: Math.ceil(rows.length / rowsAtOnceMax) }, (_, part) =>
-    rows.slice(part * rowsAtOnceMax, (part + 1) * rowsAtOnceMax),
+/** At most a thousand, each of a task that is locked, or new. */
+export async function writeTasks(tx: Db, place: Place, revisions: readonly Revision[]): Promise<void> {
+  await insertTasks(
+    tx,
+    place,
+    revisions.filter(({ before }) => before === null),
   );
+  await updateTasks(
+    tx,
+    revisions.filter(({ before }) => before !== null),
+  );
+}
 
 async function insertTasks(
   tx: Db,
@@ -51,7 +38,7 @@ async function insertTasks(
       acceptance_criteria, mapped_files, mapped_tests, status, notes, position, search)
     select id, ${projectId}, ${sessionId}, "dedupeKey", "taskRef", title, "originatingSpec",
       "acceptanceCriteria", "mappedFiles", "mappedTests", status, notes, position, ${vector}
-    from jsonb_to_recordset(${records(made.map(({ after }) => written(after)))})
+    from json_to_recordset(${records(made.map(({ after }) => written(after)))})
       as made (id text, "dedupeKey" text, ${texts}, status text, position integer)`);
 }
 
@@ -74,13 +61,12 @@ async function updateTasks(tx: Db, changed: readonly Revision[]): Promise<void> 
       ${keptOr("mapped_tests", sql`next."mappedTests"`)},
       ${keptOr("notes", sql`next.notes`)},
       ${keptOr("search", vector)}
-    from jsonb_to_recordset(${records(rows)})
+    from json_to_recordset(${records(rows)})
       as next (id text, ${texts}, status text, position integer, version integer, rewritten boolean)
     where tasks.id = next.id`);
 }
 
-async function insertHistory(tx: Db, actor: Actor, revisions: readonly Revision[]): Promise<void> {
-  if (revisions.length === 0) return;
+export async function insertHistory(tx: Db, actor: Actor, revisions: readonly Revision[]): Promise<void> {
   const { id, kind, clientId, requestId } = actor;
   const rows = revisions.map((revision) => ({
     id: revision.after.id,
@@ -91,7 +77,7 @@ async function insertHistory(tx: Db, actor: Actor, revisions: readonly Revision[
   await tx.execute(sql`
     insert into task_history (task_id, version, actor, actor_kind, client_id, request_id, action, changes)
     select id, version, ${id}, ${kind}, ${clientId}, ${requestId}, action, changes
-    from jsonb_to_recordset(${records(rows)}) as past (id text, version integer, action text, changes jsonb)`);
+    from json_to_recordset(${records(rows)}) as past (id text, version integer, action text, changes jsonb)`);
 }
 
 function actionOf({ before, after, changes }: Revision): "created" | "updated" | "cancelled" {
@@ -102,17 +88,21 @@ function actionOf({ before, after, changes }: Revision): "created" | "updated" |
 const isRewritten = ({ status: _status, position: _position, ...others }: Revision["changes"]): boolean =>
   Object.keys(others).length > 0;
 
-const written = (task: Task) => ({
-  ...task,
-  ...searchText([task.title, task.taskRef], [task.originatingSpec, task.acceptanceCriteria, task.notes]),
-});
+function written(task: Task) {
+  const { words, grams } = searchText(
+    [task.title, task.taskRef],
+    [task.originatingSpec, task.acceptanceCriteria, task.notes],
+  );
+  // One text, because a list of them takes the database as long as all the rest of the row. No trigram has a space in it.
+  return { ...task, words, grams: grams.join("\n") };
+}
 
 /** The columns of what `written` makes that are no numbers and no states. */
 const texts = sql.raw(
   `"taskRef" text, title text, "originatingSpec" text, "acceptanceCriteria" text, "mappedFiles" text[],
-   "mappedTests" text[], notes text, words text, grams text[]`,
+   "mappedTests" text[], notes text, words text, grams text`,
 );
-const vector = searchVector(sql.raw("words"), sql.raw("grams"));
+const vector = searchVector(sql.raw("words"), sql.raw("string_to_array(grams, E'\\n')"));
 
-/** Half of a surrogate pair stands in some trigrams. */
-const records = (rows: readonly object[]): SQL => sql`${storableJson(JSON.stringify(rows))}::text::jsonb`;
+/** Half of a surrogate pair may stand in a trigram. */
+const records = (rows: readonly object[]): SQL => sql`${storableJson(JSON.stringify(rows))}::text::json`;

@@ -5,7 +5,7 @@ import { and, desc, eq, getTableColumns, gt, inArray, lt, max, type SQL, sql } f
 import { unionAll } from "drizzle-orm/pg-core";
 import type { Db } from "../../db/database.ts";
 import { taskHistory, tasks } from "../../db/schema.ts";
-import { searchText } from "../../db/search-text.ts";
+import { gramQuery, searchQuery } from "../../db/search-text.ts";
 import type { Task } from "./revision.ts";
 import type { TaskState } from "./states.ts";
 
@@ -95,8 +95,12 @@ function inOrder(db: Db, { sessionId, after, spec, text, rowsMax }: TasksAsked, 
     .limit(rowsMax);
 }
 
-const says = (text: string): SQL =>
-  sql`${search} @@ plainto_tsquery('simple', ${searchText([], [text]).words})`;
+/** By words, or by parts of the title or the reference, which have no trigrams when they are shorter than three characters. */
+function says(text: string): SQL {
+  const hasShort = text.split(/\s+/).some((part) => [...part].length < 3);
+  const queries = [searchQuery(text), hasShort ? null : gramQuery(text)].filter((query) => query !== null);
+  return queries.length === 0 ? sql`false` : sql`${search} @@ (${sql.join(queries, sql` || `)})`;
+}
 
 /** The last version first, from below `before`. */
 export function listHistory(

@@ -27,7 +27,7 @@ import {
   type TaskHistoryRow,
   type TaskRow,
 } from "./store.ts";
-import { partsOf, writeRevisions } from "./store-revisions.ts";
+import { insertHistory, revisionsAtOnceMax, writeTasks } from "./store-revisions.ts";
 
 export type TasksNeeds = { database: Database; cursors: Cursors };
 
@@ -114,10 +114,22 @@ export class Tasks {
   }
 
   async #keep(change: Change, place: Place, revisions: readonly Revision[]): Promise<void> {
-    await writeRevisions(change.tx, place, change.actor, revisions);
-    for (const some of partsOf(revisions))
-      await change.tell(...some.map((revision) => eventOf(place, revision)));
+    const { tx, actor } = change;
+    for (let from = 0; from < revisions.length; from += revisionsAtOnceMax) {
+      const some = revisions.slice(from, from + revisionsAtOnceMax);
+      await together([
+        insertHistory(tx, actor, some),
+        change.tell(...some.map((revision) => eventOf(place, revision))),
+        // In a turn of its own: what is looked for is made ready while the database is busy with the others.
+        Bun.sleep(0).then(() => writeTasks(tx, place, some)),
+      ]);
+    }
   }
+}
+
+/** Throws what went wrong first, and only when all have ended: nothing may be sent behind a rollback. */
+async function together(works: readonly Promise<void>[]): Promise<void> {
+  for (const end of await Promise.allSettled(works)) if (end.status === "rejected") throw end.reason;
 }
 
 function eventOf(place: Place, { before, after }: Revision) {
