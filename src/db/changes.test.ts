@@ -3,6 +3,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import type { SessionView } from "../features/sessions/contract.ts";
+import { localActor } from "../testing/desk.ts";
 import { startGateway } from "../testing/gateway.ts";
 import { call, ok, refused } from "../testing/wire.ts";
 import { connect } from "./connection.ts";
@@ -70,6 +71,41 @@ describe("a POST with an Idempotency-Key", () => {
     expect(again.headers.get("content-type")).toBe("application/problem+json");
     expect(again.body).toEqual(first.body);
     expect((await call(robo, "POST", start, {}, keyed("k5 again"))).http).toBe(201);
+  });
+
+  test("repeated at the same time as its repeats gets the first answer each time", async () => {
+    const first = await ok<SessionView>(robo, "POST", path, { title: "again" }, keyed("k12"));
+    const repeats = await Promise.all(
+      Array.from({ length: 20 }, () => call(robo, "POST", path, { title: "again" }, keyed("k12"))),
+    );
+    expect(repeats.map(({ http, body }) => [http, body.id])).toEqual(repeats.map(() => [201, first.id]));
+  });
+
+  test("is one request, however its path is spelled", async () => {
+    const { id } = await ok<SessionView>(robo, "POST", path, { title: "spelled" });
+    const spelled = [`/sessions/${id}/iterations`, `/sessions/${id.replace("_", "%5F")}/iterations`];
+    const made = [];
+    for (const one of spelled) made.push(await ok<{ number: number }>(robo, "POST", one, {}, keyed("k13")));
+    expect(made.map(({ number }) => number)).toEqual([1, 1]);
+  });
+
+  test("keeps no refusal that another credential of the caller would not get, and answers none that may not ask", async () => {
+    const session = await ok<SessionView>(robo, "POST", path, { title: "keys" });
+    const subject = { action: "deploy", subject_sha256: "0".repeat(64) };
+    const asked = { ...subject, reason: "x" };
+    const { id } = await ok<{ id: string }>(robo, "POST", `/sessions/${session.id}/approvals`, asked);
+    await ok(olga, "POST", `/approvals/${id}/decision`, { decision: "approve" });
+    const { key } = await gateway.keys.create(localActor, {
+      owner: { clientId: robo.id },
+      scope: "llm:chat",
+    });
+    const weak = gateway.as(key);
+    const consume = (who: typeof weak) =>
+      refused(who, "POST", `/approvals/${id}/consumption`, subject, keyed("k14"));
+    expect(await consume(weak)).toBe("403 insufficient_scope");
+    expect(await consume(robo)).toBe("200");
+    expect(await consume(weak)).toBe("403 insufficient_scope");
+    expect(await consume(robo)).toBe("200");
   });
 
   test("shows a secret once: it is null in the repeat, and nowhere in the database", async () => {

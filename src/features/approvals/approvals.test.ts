@@ -339,6 +339,30 @@ describe("who may what:", () => {
     await ok(ed, "POST", at(approval, "/consumption"), subject);
   });
 
+  test("changes only at the version that was seen", async () => {
+    const approval = await request();
+    const stale = { "if-match": '"7"' };
+    const decision = { decision: "approve" };
+    expect(await refused(olga, "POST", at(approval, "/decision"), decision, stale)).toBe("412 stale_version");
+    const seen = { "if-match": `"${approval.version}"` };
+    await ok(olga, "POST", at(approval, "/decision"), decision, seen);
+    for (const [who, verb] of [
+      [robo, "/consumption"],
+      [robo, "/withdrawal"],
+      [olga, "/revocation"],
+    ] as const) {
+      const body = verb === "/consumption" ? subject : undefined;
+      expect([verb, await refused(who, "POST", at(approval, verb), body, seen)]).toEqual([
+        verb,
+        "412 stale_version",
+      ]);
+    }
+    expect(await refused(olga, "POST", at(approval, "/revocation"), undefined, { "if-match": "x" })).toBe(
+      "400 invalid_request",
+    );
+    await ok(robo, "POST", at(approval, "/consumption"), subject, { "if-match": '"2"' });
+  });
+
   test("a runner that is bound to another session finds nothing", async () => {
     const approval = await request();
     await approve(approval);

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
+import { connect } from "../../db/connection.ts";
 import { openDatabase } from "../../db/open.ts";
 import { silentLog } from "../../platform/log.ts";
 import { testDatabase } from "../../testing/cluster.ts";
@@ -181,6 +182,48 @@ describe("the event feed", () => {
       again.leave();
     }
     expect(status).toBe("200");
+  });
+
+  test("ends when its credential was revoked while it opened", async () => {
+    const { id, key } = await gateway.keys.create(localActor, {
+      owner: { clientId: robo.id },
+      scope: "control:read",
+    });
+    const owner = connect(gateway.owner, {
+      applicationName: "owner",
+      prepare: false,
+      connectionsMax: 1,
+      statementTimeoutMs: null,
+    });
+    // What the stream reads first has to wait, and the key ends meanwhile.
+    const { promise: revoked, resolve } = Promise.withResolvers<void>();
+    const locked = owner.begin(async (tx) => {
+      await tx`lock table events in access exclusive mode`;
+      await revoked;
+    });
+    await Bun.sleep(50);
+    const opening = listen(gateway.as(key), ofProject);
+    await Bun.sleep(100);
+    await gateway.keys.revoke(localActor, id);
+    resolve();
+    await locked;
+    await Promise.race([(await opening).ended, Bun.sleep(3_000).then(fail)]);
+    await owner.end();
+  });
+
+  test("answers HEAD with its headers, and holds nothing for it", async () => {
+    const { key } = await gateway.keys.create(localActor, {
+      owner: { clientId: robo.id },
+      scope: "control:read",
+    });
+    const who = gateway.as(key);
+    for (let times = 0; times < 101; times++) {
+      const head = await who.fetch(`/api/v1${ofProject}`, { method: "HEAD" });
+      expect([head.status, head.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    }
+    const heard = await listen(who, ofProject);
+    expect(heard.status).toBe(200);
+    heard.leave();
   });
 
   test("ticks for what a project spends, once a second at most", async () => {
