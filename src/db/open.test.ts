@@ -49,6 +49,29 @@ test("a unique violation reaches the store with its code and without the values"
   }
 });
 
+test("what goes on in a transaction that has failed is not kept either", async () => {
+  const { db, transaction } = shared.database;
+  let others: Promise<unknown> = Promise.resolve();
+  const failed = transaction(async (tx) => {
+    const insert = (id: string) =>
+      tx
+        .insert(projects)
+        .values({ id: `prj_late_${id}`, name: "late" })
+        .execute()
+        .catch(() => undefined);
+    const failing = tx.execute("select 1/0");
+    others = Promise.all(
+      Array.from({ length: 8 }, async (_, branch) => {
+        for (let number = 0; number < 20; number++) await insert(`${branch}_${number}`);
+      }),
+    );
+    await failing;
+  });
+  expect(await failureOf(failed)).toMatchObject({ code: "22012" });
+  await others;
+  expect(await db.select().from(projects).where(like(projects.id, "prj_late_%"))).toEqual([]);
+});
+
 test("a transaction whose work throws leaves nothing behind", async () => {
   const { db, transaction } = shared.database;
   const swallowed = transaction(async (tx) => {

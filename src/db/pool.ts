@@ -101,7 +101,9 @@ async function runTransaction<T>(lines: Lines, maker: Sql, mode: string, work: W
       throw new Error("the transaction was rolled back, because a statement in it failed");
     return result;
   } catch (error) {
-    await rollBack(lines, line, tx);
+    // Before the rollback: what others of the work's statements still send would be on its own behind it, and stay.
+    over = true;
+    await rollBack(lines, line, maker);
     throw error;
   } finally {
     over = true;
@@ -110,10 +112,13 @@ async function runTransaction<T>(lines: Lines, maker: Sql, mode: string, work: W
 }
 
 /** Without a connection there is nothing to roll back: losing it did. */
-async function rollBack(lines: Lines, line: Line, tx: Sql): Promise<void> {
+async function rollBack(lines: Lines, line: Line, maker: Sql): Promise<void> {
   if (line.lost) return;
+  const rollback = maker.unsafe("rollback");
+  const pending = rollback as unknown as Pending;
+  pending.handler = () => lines.send(line, pending, lines.deadline(), () => {});
   try {
-    await tx.unsafe("rollback");
+    await rollback;
   } catch (error) {
     // Outside a transaction the server only warns; any error means that this connection's state is not known.
     if (codeOf(error) !== null) lines.drop(line);
