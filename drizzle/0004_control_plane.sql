@@ -41,13 +41,14 @@ CREATE TABLE "checks" (
 );
 --> statement-breakpoint
 CREATE TABLE "events" (
-	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "events_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"id" bigint GENERATED ALWAYS AS IDENTITY (sequence name "events_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"xid" "xid8" DEFAULT pg_current_xact_id() NOT NULL,
 	"at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"project_id" text NOT NULL,
 	"session_id" text,
 	"type" text NOT NULL,
-	"payload" jsonb NOT NULL
+	"payload" jsonb NOT NULL,
+	CONSTRAINT "events_xid_id_pk" PRIMARY KEY("xid","id")
 );
 --> statement-breakpoint
 CREATE TABLE "gate_evaluations" (
@@ -190,16 +191,14 @@ ALTER TABLE "iterations" ADD CONSTRAINT "iterations_session_id_sessions_id_fk" F
 ALTER TABLE "reports" ADD CONSTRAINT "reports_session_id_sessions_id_fk" FOREIGN KEY ("session_id") REFERENCES "public"."sessions"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "reports" ADD CONSTRAINT "reports_iteration_id_iterations_id_fk" FOREIGN KEY ("iteration_id") REFERENCES "public"."iterations"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "sessions" ADD CONSTRAINT "sessions_project_id_projects_id_fk" FOREIGN KEY ("project_id") REFERENCES "public"."projects"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "tasks" ADD CONSTRAINT "tasks_session_id_sessions_id_fk" FOREIGN KEY ("session_id") REFERENCES "public"."sessions"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "waivers" ADD CONSTRAINT "waivers_session_id_sessions_id_fk" FOREIGN KEY ("session_id") REFERENCES "public"."sessions"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "waivers" ADD CONSTRAINT "waivers_iteration_id_iterations_id_fk" FOREIGN KEY ("iteration_id") REFERENCES "public"."iterations"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "approvals_session" ON "approvals" USING btree ("session_id","id");--> statement-breakpoint
 CREATE INDEX "approvals_pending" ON "approvals" USING btree ("pending_until") WHERE status = 'pending';--> statement-breakpoint
 CREATE INDEX "approvals_approved" ON "approvals" USING btree ("expires_at") WHERE status = 'approved';--> statement-breakpoint
 CREATE INDEX "checks_iteration" ON "checks" USING btree ("iteration_id","no");--> statement-breakpoint
-CREATE INDEX "events_xid" ON "events" USING btree ("xid","id");--> statement-breakpoint
 CREATE INDEX "events_project" ON "events" USING btree ("project_id","xid","id");--> statement-breakpoint
-CREATE INDEX "events_at" ON "events" USING btree ("at");--> statement-breakpoint
+CREATE INDEX "events_at" ON "events" USING brin ("at");--> statement-breakpoint
 CREATE INDEX "gate_evaluations_iteration" ON "gate_evaluations" USING btree ("iteration_id","id");--> statement-breakpoint
 CREATE INDEX "gate_evaluations_session" ON "gate_evaluations" USING btree ("session_id","id");--> statement-breakpoint
 CREATE INDEX "idempotency_at" ON "idempotency" USING btree ("at");--> statement-breakpoint

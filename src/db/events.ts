@@ -32,7 +32,7 @@ export async function sweepEvents({ db }: Pick<Database, "db">, before: Date): P
   for (let swept = sweptAtOnce; swept === sweptAtOnce; ) {
     const found = await db.execute<{ swept: number }>(sql`
       with gone as (
-        delete from events where id in (select id from events where at < ${before.toISOString()}::timestamptz limit ${sweptAtOnce})
+        delete from events where (xid, id) in (select xid, id from events where at < ${before.toISOString()}::timestamptz limit ${sweptAtOnce})
         returning id
       ) select count(*)::int as swept from gone`);
     swept = found[0]?.swept ?? 0;

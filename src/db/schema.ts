@@ -479,7 +479,9 @@ export const tasks = pgTable(
   "tasks",
   {
     id: text("id").primaryKey(),
-    ...place,
+    projectId: text("project_id").notNull(),
+    /** Without a reference: whoever writes a task holds its session, and a thousand of them would look it up again. */
+    sessionId: text("session_id").notNull(),
     /** The caller's, or made of what the task says: see features/tasks/dedupe-key.ts. */
     dedupeKey: text("dedupe_key").notNull(),
     taskRef: text("task_ref"),
@@ -666,7 +668,7 @@ export const approvals = pgTable(
 export const events = pgTable(
   "events",
   {
-    id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+    id: bigint("id", { mode: "number" }).notNull().generatedAlwaysAsIdentity(),
     xid: xid8("xid").notNull().default(sql`pg_current_xact_id()`),
     at: at("at").notNull().defaultNow(),
     projectId: text("project_id").notNull(),
@@ -676,9 +678,10 @@ export const events = pgTable(
     payload: jsonb("payload").$type<Record<string, unknown>>().notNull(),
   },
   (table) => [
-    index("events_xid").on(table.xid, table.id),
+    primaryKey({ columns: [table.xid, table.id] }),
     index("events_project").on(table.projectId, table.xid, table.id),
-    index("events_at").on(table.at),
+    // Rows stand in the order of their times, near enough.
+    index("events_at").using("brin", table.at),
   ],
 );
 

@@ -95,13 +95,6 @@ export function searchQuery(q: string): SQL | null {
   return sql`${texts.join(" & ")}::tsquery`;
 }
 
-/** The words of `q`, folded, for those who look for them in a text. */
-export function queryWords(q: string): string[] {
-  const words: string[] = [];
-  eachWord(q, (word) => words.push(word) < queryWordsMax);
-  return words;
-}
-
 /** Half of all there is has a word that begins with these; and `C` is not `C++`. */
 const isFewLetters = /^(?:[a-z]{1,2}|[0-9])$/;
 
@@ -121,12 +114,8 @@ function inARow(words: readonly Word[], isLast: boolean): string {
 /** Every trigram of `q`; null when it has none. What it finds is still to be compared with `q`. */
 export function gramQuery(q: string): SQL | null {
   const grams = gramsOf([q]);
-  return grams.length === 0 ? null : lexemesQuery(grams);
+  return grams.length === 0 ? null : sql`${grams.map(quoted).join(" & ")}::tsquery`;
 }
-
-/** All of them, as they are; there is one at least. */
-export const lexemesQuery = (lexemes: readonly string[]): SQL =>
-  sql`${lexemes.map(quoted).join(" & ")}::tsquery`;
 
 const quoted = (lexeme: string): string => `'${lexeme.replace(/['\\]/g, "$&$&")}'`;
 
