@@ -90,8 +90,8 @@ const isRewritten = ({ status: _status, position: _position, ...others }: Revisi
 
 function written(task: Task) {
   const { words, grams } = searchText(
-    [task.title, task.taskRef],
-    [task.originatingSpec, task.acceptanceCriteria, task.notes],
+    [task.title],
+    [task.taskRef, task.originatingSpec, task.acceptanceCriteria, task.notes],
   );
   // One text, because a list of them takes the database as long as all the rest of the row. No trigram has a space in it.
   return { ...task, words, grams: grams.join("\n") };
