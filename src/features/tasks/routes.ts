@@ -7,6 +7,7 @@ import type { Changes } from "../../db/changes.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { ClosedPolicy, Guard } from "../../platform/guard.ts";
 import { parseQuery } from "../../platform/query.ts";
+import { createTurns } from "../../platform/turns.ts";
 import { seenVersion, versioned } from "../../platform/versions.ts";
 import { readJson } from "../../platform/wire-body.ts";
 import { batchForm, batchValuesMax, historyQuery, taskChangeForm, tasksQuery } from "./contract.ts";
@@ -30,15 +31,17 @@ export type TaskRoutesNeeds = {
 
 export function taskRoutes({ guard, changes, tasks, bodyBytesMax }: TaskRoutesNeeds) {
   const at = "task";
+  // One writes, one waits in the database for it; the lists of a busy session must not take all of its connections.
+  const turns = createTurns(2);
   return new Elysia({ prefix: "/api/v1" })
     .put(
       "/sessions/:session/tasks",
       guard.closed({ ...writes, at: "session" }, async ({ request, call, principal, params }) => {
         refuseVersion(request);
         const asked = await readJson(request, batchForm, bodyBytesMax(), { valuesMax: batchValuesMax });
-        return changes.make(actorOf(principal, call), (change) =>
-          tasks.upsert(change, params.session ?? "", asked),
-        );
+        const id = params.session ?? "";
+        const actor = actorOf(principal, call);
+        return turns(id, () => changes.make(actor, (change) => tasks.upsert(change, id, asked)));
       }),
       unparsed,
     )

@@ -7,6 +7,7 @@ import type { Actor } from "../../db/audit-entry.ts";
 import type { Db } from "../../db/database.ts";
 import { searchText, searchVector } from "../../db/search-text.ts";
 import { storableJson } from "../../db/storable.ts";
+import { others } from "../../platform/turns.ts";
 import type { Revision, Task } from "./revision.ts";
 
 type Place = { readonly projectId: string; readonly sessionId: string };
@@ -27,25 +28,38 @@ export async function writeTasks(tx: Db, place: Place, revisions: readonly Revis
   );
 }
 
+const pieceRows = 50;
+
+/** Thai words are looked up in a dictionary: a thousand long texts would hold everybody else up for a second. */
+async function inPieces<Row, Made>(rows: readonly Row[], make: (row: Row) => Made): Promise<Made[]> {
+  const made: Made[] = [];
+  for (let from = 0; from < rows.length; from += pieceRows) {
+    if (from > 0) await others();
+    made.push(...rows.slice(from, from + pieceRows).map(make));
+  }
+  return made;
+}
+
 async function insertTasks(
   tx: Db,
   { projectId, sessionId }: Place,
   made: readonly Revision[],
 ): Promise<void> {
   if (made.length === 0) return;
+  const rows = await inPieces(made, ({ after }) => written(after));
   await tx.execute(sql`
     insert into tasks (id, project_id, session_id, dedupe_key, task_ref, title, originating_spec,
       acceptance_criteria, mapped_files, mapped_tests, status, notes, position, search)
     select id, ${projectId}, ${sessionId}, "dedupeKey", "taskRef", title, "originatingSpec",
       "acceptanceCriteria", "mappedFiles", "mappedTests", status, notes, position, ${vector}
-    from json_to_recordset(${records(made.map(({ after }) => written(after)))})
+    from json_to_recordset(${records(rows)})
       as made (id text, "dedupeKey" text, ${texts}, status text, position integer)`);
 }
 
 /** A task that only moved or went on to another status is not sent whole. */
 async function updateTasks(tx: Db, changed: readonly Revision[]): Promise<void> {
   if (changed.length === 0) return;
-  const rows = changed.map(({ after, changes }) => {
+  const rows = await inPieces(changed, ({ after, changes }) => {
     const { id, status, position, version } = after;
     return isRewritten(changes) ? { ...written(after), rewritten: true } : { id, status, position, version };
   });
