@@ -159,4 +159,101 @@ describe("search", () => {
     }
     expect([parts.length, new Set(parts).size]).toEqual([136, 136]);
   });
+
+  test("finds a part of a title where it stands, and not where only its trigrams do", async () => {
+    await put([{ title: "qabcd and qbcde" }, { title: "qabcde" }]);
+    expect(await titles("abcde")).toEqual(["qabcde"]);
+    expect(await titles("cd and qb")).toEqual(["qabcd and qbcde"]);
+  });
+
+  test("goes on with parts when a word has come to be there meanwhile", async () => {
+    await put([{ title: "xylotomy one" }, { title: "xylotomy two" }]);
+    const first = await ok<Page>(vera, "GET", path("ylotom", "&limit=1"));
+    await put([{ title: "ylotom" }]);
+    const next = await ok<Page>(vera, "GET", path("ylotom", `&limit=1&cursor=${first.next_cursor}`));
+    expect([...first.data, ...next.data].map(({ title }) => title)).toEqual(["xylotomy two", "xylotomy one"]);
+    expect(await titles("ylotom")).toEqual(["ylotom"]);
+  });
+
+  test("shows plain text, cut between characters as people see them", async () => {
+    const family = "👩‍👩‍👧";
+    await put([
+      { title: "thai", acceptance_criteria: `${"น้ำ".repeat(100)} zymurgy ${"กำลัง".repeat(100)}` },
+      { title: "families", notes: `${family.repeat(30)} zymurgy ${family.repeat(30)}` },
+      { title: "markup", notes: "<b>zymurgy</b>  &amp;\n\n# more" },
+      { title: "zymurgy alone" },
+    ]);
+    const { data } = await ok<Page>(vera, "GET", path("zymurgy"));
+    const [alone, markup, families, thai] = data.map(({ snippet }) => snippet ?? null);
+    expect(alone).toBeNull();
+    expect(markup).toBe("<b>zymurgy</b> &amp; # more");
+    expect(families).toMatch(new RegExp(`^…(${family})+ zymurgy (${family})+…$`, "u"));
+    expect(thai).toMatch(/^….* zymurgy (กำลัง)*.*…$/u);
+    // A tone mark or a vowel sign never stands alone at a cut.
+    expect(thai).not.toMatch(/^…\p{M}/u);
+  });
+
+  test("never shows what is in another project, whatever is in them", async () => {
+    const words = ["alpha", "beta", "gamma", "delta"];
+    const homes = [robo, mallory].map((who) => ({ who, session: who === robo ? session : theirs }));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(1), fc.subarray(words, { minLength: 1 })), { minLength: 1, maxLength: 6 }),
+        fc.subarray(words, { minLength: 1 }),
+        async (tasks, asked) => {
+          const mark = `m${Bun.randomUUIDv7().replaceAll("-", "")}`;
+          for (const [at, home] of homes.entries()) {
+            const own = tasks.filter(([whose]) => whose === at);
+            if (own.length > 0)
+              await put(
+                own.map(([, said], no) => ({ title: `${no} ${said.join(" ")} ${mark}` })),
+                home.who,
+                home.session,
+              );
+          }
+          for (const [at, { who }] of homes.entries()) {
+            const expected = tasks
+              .filter(([whose]) => whose === at)
+              .map(([, said], no) => ({ said, title: `${no} ${said.join(" ")} ${mark}` }))
+              .filter(({ said }) => asked.every((word) => said.includes(word)))
+              .map(({ title }) => title);
+            const { data } = await ok<Page>(
+              who,
+              "GET",
+              path(`${asked.join(" ")} ${mark}`, "", who.projectId),
+            );
+            expect(data.map(({ title }) => title).sort()).toEqual(expected.sort());
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  test("puts tasks and reports into one order, page by page, also behind more rows than are walked", async () => {
+    const place = await newSession();
+    const mixed: string[] = [];
+    for (let at = 0; at < 3; at++) {
+      await put([{ title: `Interleaved task ${at}` }], robo, place);
+      await ok(robo, "POST", `/sessions/${place.id}/reports`, {
+        title: `Interleaved report ${at}`,
+        body: "x",
+      });
+      mixed.unshift(`Interleaved report ${at}`, `Interleaved task ${at}`);
+    }
+    for (let part = 0; part < 2; part++)
+      await put(
+        Array.from({ length: 800 }, (_, at) => ({ title: `Filling ${part} ${at}` })),
+        robo,
+        place,
+      );
+    const seen: string[] = [];
+    for (let cursor: string | null = ""; cursor !== null; ) {
+      const more = cursor === "" ? "" : `&cursor=${cursor}`;
+      const page: Page = await ok<Page>(olga, "GET", path("interleaved", `&limit=2${more}`));
+      seen.push(...page.data.map(({ title }) => title));
+      cursor = page.next_cursor;
+    }
+    expect(seen).toEqual(mixed);
+  });
 });

@@ -1,26 +1,34 @@
 /**
- * Looks for words in a project's tasks and reports, and for parts of titles where no word fits.
+ * The search in a project's tasks and reports.
  *
- * Full text first: every word must be there, the last one perhaps only in part. When that finds nothing at all, the
- * trigrams of titles and references are asked, and what they find is compared with what was looked for. A credential that
- * is bound to a session finds what is in it. It changes nothing.
+ * First by words; when the first page of that is empty, by trigrams of titles. The cursor remembers which of the two it
+ * pages through, so that what is written meanwhile does not change the question. What trigrams find is compared with the
+ * words asked for before it goes out. Nothing outside the project, or outside the session that a credential is bound to,
+ * is ever looked at.
  */
 import type { SQL } from "drizzle-orm";
 import type { Database } from "../../db/database.ts";
 import { folded, gramQuery, searchQuery } from "../../db/search-text.ts";
-import type { Cursors, Page } from "../../platform/page.ts";
+import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import { type FoundView, foundKinds, type SearchQuestion } from "./contract.ts";
 import { snippetOf } from "./snippet.ts";
-import { digitsOf, type Found, findTexts } from "./store.ts";
+import {
+  findHits,
+  findReports,
+  findTasks,
+  type Hit,
+  type ReportRow,
+  type Searched,
+  type TaskRow,
+} from "./store.ts";
 
-export type SearchNeeds = { database: Pick<Database, "transaction">; cursors: Cursors };
+export type SearchNeeds = { database: Database; cursors: Cursors };
 
-type Place = { readonly projectId: string; readonly sessionId: string | null };
-type Way = "words" | "part";
-type Rows = { readonly found: Found[]; readonly more: boolean };
-
-/** Trigrams that stand apart from each other are rare: one look further is enough nearly always. */
-const looksMax = 20;
+/** What a cursor pages through. */
+type Way = "words" | "parts";
+type Asked = SearchQuestion & Searched & { after: string | null };
+/** `after`: behind which to go on; null at the end. */
+type Stretch = { readonly hits: Hit[]; readonly after: string | null };
 
 export class Search {
   readonly #needs: SearchNeeds;
@@ -29,63 +37,119 @@ export class Search {
     this.#needs = needs;
   }
 
-  /** Newest first. A `q` that holds neither a word nor three characters in a row finds nothing. */
-  async page(place: Place, question: SearchQuestion): Promise<Page<FoundView>> {
+  /** Newest first. */
+  async page(searched: Searched, query: SearchQuestion): Promise<Page<FoundView>> {
     const { cursors } = this.#needs;
-    const { q, kind = "all", cursor } = question;
-    const list = `search ${place.projectId} ${kind} ${q}`;
-    const [way = null, before = null] = cursor === undefined ? [] : cursors.open(list, cursor);
-    const answer = (found: Found[], more: boolean, by: Way): Page<FoundView> => {
-      const last = found.at(-1);
-      const next = more && last !== undefined ? cursors.seal(list, [by, digitsOf(last.id)]) : null;
-      return { data: found.map((one) => viewOf(one, q)), next_cursor: next };
+    const list = `search ${searched.projectId} ${query.kind ?? ""} ${query.q}`;
+    const [way = null, after = null] = query.cursor === undefined ? [] : cursors.open(list, query.cursor);
+    const asked = { ...query, ...searched, after };
+    const { way: taken, stretch } = await this.#find(way as Way | null, asked);
+    const sought = taken === "words" ? wordsOf(query.q) : [line(query.q)];
+    return {
+      data: await this.#views(stretch.hits, sought),
+      next_cursor: stretch.after === null ? null : cursors.seal(list, [taken, stretch.after]),
     };
-    if (way !== "part") {
-      const { found, more } = await this.#byWords(place, question, before);
-      if (found.length > 0 || way === "words") return answer(found, more, "words");
+  }
+
+  async #find(way: Way | null, asked: Asked): Promise<{ way: Way; stretch: Stretch }> {
+    const words = searchQuery(asked.q);
+    const grams = gramQuery(asked.q);
+    if (words !== null && way !== "parts") {
+      const stretch = await this.#byWords(words, asked);
+      if (stretch.hits.length > 0 || way === "words" || grams === null) return { way: "words", stretch };
     }
-    const { found, more } = await this.#byPart(place, question, before);
-    return answer(found, more, "part");
+    const stretch = grams === null ? { hits: [], after: null } : await this.#byParts(grams, asked);
+    return { way: "parts", stretch };
   }
 
-  async #byWords(place: Place, question: SearchQuestion, before: string | null): Promise<Rows> {
-    const query = searchQuery(question.q);
-    if (query === null) return { found: [], more: false };
-    const found = await this.#find(place, question, query, before);
-    return { found: found.slice(0, question.limit), more: found.length > question.limit };
+  async #byWords(query: SQL, asked: Asked): Promise<Stretch> {
+    const hits = await this.#hits(query, asked, asked.limit + 1);
+    return stretchOf(hits, asked.limit);
   }
 
-  async #byPart(place: Place, question: SearchQuestion, before: string | null): Promise<Rows> {
-    const { q, limit } = question;
-    const query = gramQuery(q);
-    const part = folded(q);
-    const found: Found[] = [];
-    let from = before;
-    for (let look = 0; query !== null && look < looksMax; look++) {
-      const rows = await this.#find(place, question, query, from);
-      found.push(...rows.filter(({ title, taskRef }) => folded(`${title} ${taskRef ?? ""}`).includes(part)));
-      if (found.length > limit) return { found: found.slice(0, limit), more: true };
-      const last = rows.at(-1);
-      if (rows.length <= limit || last === undefined) break;
-      from = digitsOf(last.id);
+  /** Ends early, with a cursor, where the trigrams of `q` are all there and in another order time after time. */
+  async #byParts(query: SQL, asked: Asked): Promise<Stretch> {
+    const part = line(asked.q);
+    const candidatesMax = Math.max(asked.limit + 1, candidatesUsual);
+    const hits: Hit[] = [];
+    let { after } = asked;
+    for (let looks = 0; looks < looksMax; looks++) {
+      const candidates = await this.#hits(query, { ...asked, after }, candidatesMax);
+      hits.push(...candidates.filter(({ title }) => line(title).includes(part)));
+      after = candidates.length < candidatesMax ? null : tailOf(candidates.at(-1));
+      if (hits.length > asked.limit) return stretchOf(hits, asked.limit);
+      if (after === null) break;
     }
-    return { found, more: false };
+    return { hits, after };
   }
 
-  #find(place: Place, question: SearchQuestion, query: SQL, before: string | null): Promise<Found[]> {
-    const { kind, limit } = question;
+  /** Of each kind that is asked for, merged. */
+  async #hits(query: SQL, { projectId, only, kind, after }: Asked, rowsMax: number): Promise<Hit[]> {
     const kinds = kind === undefined ? foundKinds : [kind];
-    const asked = { ...place, kinds, query, before, rowsMax: limit + 1 };
-    return this.#needs.database.transaction((tx) => findTexts(tx, asked));
+    const lists = await Promise.all(
+      kinds.map((each) => findHits(this.#needs.database, each, { projectId, only, query, after, rowsMax })),
+    );
+    return lists
+      .flat()
+      .sort((a, b) => (tailOf(a) < tailOf(b) ? 1 : -1))
+      .slice(0, rowsMax);
+  }
+
+  async #views(hits: readonly Hit[], sought: readonly string[]): Promise<FoundView[]> {
+    const { db } = this.#needs.database;
+    const idsOf = (kind: Hit["kind"]) => hits.filter((hit) => hit.kind === kind).map(({ id }) => id);
+    const [taskIds, reportIds] = [idsOf("task"), idsOf("report")];
+    const [tasks, reports] = await Promise.all([
+      taskIds.length === 0 ? [] : findTasks(db, taskIds),
+      reportIds.length === 0 ? [] : findReports(db, reportIds),
+    ]);
+    const views = new Map<string, FoundView>();
+    for (const task of tasks) views.set(task.id, taskFound(task, sought));
+    for (const report of reports) views.set(report.id, reportFound(report, sought));
+    return hits.flatMap(({ id }) => views.get(id) ?? []);
   }
 }
 
-const viewOf = (found: Found, q: string): FoundView => ({
-  kind: found.kind,
-  id: found.id,
-  session_id: found.sessionId,
-  title: found.title,
-  task_ref: found.taskRef,
-  status: found.status,
-  snippet: snippetOf(found.text, q),
+const candidatesUsual = 51;
+const looksMax = 5;
+
+const stretchOf = (hits: Hit[], limit: number): Stretch => {
+  const { data, next_cursor: after } = pageOf(hits, limit, tailOf);
+  return { hits: data, after };
+};
+
+/** An id without its kind: it begins with the time, so that things of different kinds have one order. */
+const tailOf = (hit: Hit | undefined): string => hit?.id.slice(4) ?? "";
+
+/** As titles are compared: any white space is one space. */
+const line = (text: string): string => folded(text).replace(/\s+/g, " ").trim();
+
+const wordsOf = (q: string): string[] =>
+  folded(q)
+    .split(/[^\p{L}\p{N}\p{M}]+/u)
+    .filter((word) => word !== "");
+
+const taskFound = (row: TaskRow, sought: readonly string[]): FoundView => ({
+  kind: "task",
+  id: row.id,
+  session_id: row.sessionId,
+  title: row.title,
+  task_ref: row.taskRef,
+  status: row.status,
+  snippet: snippetOf(
+    [row.acceptanceCriteria, row.notes, row.originatingSpec].filter((text) => text !== null),
+    sought,
+  ),
+  created_at: row.createdAt.toISOString(),
+});
+
+const reportFound = (row: ReportRow, sought: readonly string[]): FoundView => ({
+  kind: "report",
+  id: row.id,
+  session_id: row.sessionId,
+  title: row.title,
+  task_ref: null,
+  status: null,
+  snippet: snippetOf([row.body], sought),
+  created_at: row.createdAt.toISOString(),
 });
