@@ -104,7 +104,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const health = createHealth({ ...input, ledger, streamsOpen });
   const pulse = keepPulse(input);
   const broom = setInterval(() => void sweep(input, identity), sweepEveryMs);
-  void sweep(input, identity);
+  const firstSweep = setTimeout(() => void sweep(input, identity), firstSweepMs);
   return {
     config,
     gateway,
@@ -127,6 +127,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     async close() {
       pulse.stop();
       clearInterval(broom);
+      clearTimeout(firstSweep);
       counter.close();
       await work.close();
       await identity.feed.close();
@@ -148,6 +149,8 @@ async function wireAudit({ dir, database, log }: WiringInput) {
 }
 
 const sweepEveryMs = 3_600_000;
+/** When everybody who waited for the start has been served. */
+const firstSweepMs = 60_000;
 
 async function sweep({ database, clock, log }: WiringInput, identity: Identity): Promise<void> {
   try {

@@ -20,8 +20,10 @@ export async function firstAdministrator(
   const browser = new Browser(gateway.url);
   let link = "";
   let made = false;
-  await check("with nobody there, one setup link is printed and kept for the owner alone", () => {
-    const printed = gateway.words().match(linkForm) ?? [];
+  await check("with nobody there, one setup link is printed and kept for the owner alone", async () => {
+    // A moment after it is ready.
+    const look = async (): Promise<string[]> => gateway.words().match(linkForm) ?? [];
+    const printed = await eventually(look, (found) => found.length > 0, 5_000);
     expectEqual(printed.length, 1, `links in\n${gateway.words()}\n`);
     link = printed[0] ?? "";
     expect(link.startsWith(`${gateway.url}/`), `it leads to ${link}`);

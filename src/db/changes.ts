@@ -9,7 +9,7 @@ import type { z } from "zod";
 import { failureResponse } from "../platform/dialects.ts";
 import { Failure } from "../platform/failure.ts";
 import type { OpenedBy } from "../platform/guard.ts";
-import { readJsonBytes } from "../platform/wire-body.ts";
+import { longTextBytesMax, readJsonBytes } from "../platform/wire-body.ts";
 import { type Actor, type AuditEntry, actorOf, type RecordAudit } from "./audit-entry.ts";
 import type { Database, Db } from "./database.ts";
 import { insertEvents, type NewEvent } from "./events.ts";
@@ -60,7 +60,8 @@ export function createChanges(needs: ChangesNeeds): Changes {
     make: (actor, work) => make(needs, actor, work),
     async answer(opened, answering, work) {
       const { call, principal, request } = opened;
-      const { value, bytes } = await readJsonBytes(request, answering.form, answering.bodyBytesMax);
+      const { bodyBytesMax = longTextBytesMax } = answering;
+      const { value, bytes } = await readJsonBytes(request, answering.form, bodyBytesMax);
       const actor = actorOf(principal, call);
       const claim = claimOf(request, { principal: principal.id, path: pathOf(call.url), body: bytes });
       const run = async (change: Change) => answerOf(await work(change, value), answering.status ?? 201);

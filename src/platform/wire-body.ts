@@ -7,8 +7,9 @@ import { readBody, requireJson } from "./body.ts";
 import { Failure, type FieldError } from "./failure.ts";
 import { type JsonBounds, scanObject } from "./json.ts";
 
-/** Room for the longest texts that the shapes take, also where every character is escaped. */
-const usualBytesMax = 524_288;
+const usualBytesMax = 65_536;
+/** Room for the longest texts that people write, also where every character is escaped. */
+export const longTextBytesMax = 524_288;
 
 /** Throws 400 for what is no JSON object, 413, 415, and 422 `invalid_request` with `errors`. No value is echoed. */
 export async function readJson<Shape extends z.ZodType>(

@@ -7,7 +7,7 @@ import type { Changes } from "../../db/changes.ts";
 import type { ClosedPolicy, Guard } from "../../platform/guard.ts";
 import { parseQuery } from "../../platform/query.ts";
 import { seenVersion, versioned } from "../../platform/versions.ts";
-import { readJson } from "../../platform/wire-body.ts";
+import { longTextBytesMax, readJson } from "../../platform/wire-body.ts";
 import {
   iterationChangeForm,
   iterationsQuery,
@@ -57,7 +57,7 @@ export function sessionRoutes(needs: SessionRoutesNeeds) {
     .patch(
       "/sessions/:session",
       guard.closed({ ...writes, at }, async ({ request, call, principal, params }) => {
-        const asked = await readJson(request, sessionChangeForm);
+        const asked = await readJson(request, sessionChangeForm, longTextBytesMax);
         const actor = actorOf(principal, call);
         const byPerson = principal.kind === "user";
         const id = params.session ?? "";
@@ -95,7 +95,7 @@ function iterationRoutes({ guard, changes, sessions }: SessionRoutesNeeds) {
     .patch(
       "/iterations/:iteration",
       guard.closed({ ...writes, at }, async ({ request, call, principal, params, place }) => {
-        const asked = await readJson(request, iterationChangeForm);
+        const asked = await readJson(request, iterationChangeForm, longTextBytesMax);
         const actor = actorOf(principal, call);
         const iteration = { iterationId: params.iteration ?? "", sessionId: place.sessionId ?? "" };
         return versioned(await sessions.changeIteration(actor, iteration, asked, seenVersion(request)));
