@@ -5,11 +5,10 @@
 import { expect } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { run } from "../cli/cli.ts";
 import type { World } from "../cli/world.ts";
-import { host, scratchDir } from "./cluster.ts";
+import { scratchDir } from "./cluster.ts";
 import type { Person } from "./gateway.ts";
-import { desktop, type Said } from "./terminal.ts";
+import { desktop, runAt, type Said } from "./terminal.ts";
 
 type Around = Partial<Pick<World, "isTerminal" | "openBrowser" | "sleep">> & {
   env?: Record<string, string>;
@@ -23,29 +22,9 @@ export function openShell(url: string, bearer?: string) {
   const token: Record<string, string> = bearer === undefined ? {} : { SPECGATE_TOKEN: bearer };
   const specgate = async (args: string | readonly string[], around: Around = {}): Promise<Said> => {
     const { env = {}, stdin = "", ...more } = around;
-    const said = { code: 0, out: "", err: "" };
-    said.code = await run(typeof args === "string" ? args.split(" ") : args, {
-      env: { SPECGATE_URL: url, ...token, ...env },
-      cwd: home,
-      stdout: (text) => {
-        said.out += text;
-      },
-      stderr: (text) => {
-        said.err += text;
-      },
-      stdin: async () => stdin,
-      isTerminal: false,
-      osUser: "tester",
-      homeDir: home,
-      host,
-      version: "1.2.3",
-      fetchesMax: 256,
-      residentBytes: () => 0,
-      openBrowser: () => false,
-      sleep: (ms) => (ms >= 300_000 ? new Promise(() => undefined) : Promise.resolve()),
-      onSignal: () => () => undefined,
-      ...more,
-    });
+    const list = typeof args === "string" ? args.split(" ") : args;
+    const shell = { env: { SPECGATE_URL: url, ...token, ...env }, stdin: async () => stdin };
+    const said = await runAt(home, list, { ...shell, ...more });
     if (bearer !== undefined) expect(said.out + said.err).not.toContain(bearer);
     return said;
   };

@@ -14,9 +14,37 @@ export type Said = { code: number; out: string; err: string };
 export type Around = Partial<Pick<World, "openBrowser" | "sleep" | "host">> & {
   env?: Record<string, string>;
 };
+/** One command, in this process. Nobody waits, but for five minutes forever. */
+export async function runAt(home: string, args: readonly string[], around: Partial<World>): Promise<Said> {
+  const said = { code: 0, out: "", err: "" };
+  said.code = await run(args, {
+    env: {},
+    cwd: home,
+    stdout: (text) => {
+      said.out += text;
+    },
+    stderr: (text) => {
+      said.err += text;
+    },
+    stdin: async () => "",
+    isTerminal: false,
+    osUser: "tester",
+    homeDir: home,
+    host,
+    version: "1.2.3",
+    fetchesMax: 256,
+    residentBytes: () => 0,
+    openBrowser: () => false,
+    sleep: (ms) => (ms >= 300_000 ? new Promise(() => undefined) : Promise.resolve()),
+    onSignal: () => () => undefined,
+    ...around,
+  });
+  return said;
+}
+
 export type Terminal = ReturnType<typeof openTerminal>;
 
-/** SPECGATE_URL names the gateway. Nobody waits, but for five minutes forever. */
+/** SPECGATE_URL names the gateway. */
 export function openTerminal(gatewayUrl: string) {
   const home = scratchDir();
   const file = join(home, ".config/specgate/credentials.json");
@@ -37,30 +65,8 @@ export function openTerminal(gatewayUrl: string) {
     },
     modes: (): string[] => [file, dirname(file)].map((path) => (statSync(path).mode & 0o777).toString(8)),
     async specgate(line: string, { env = {}, ...more }: Around = {}): Promise<Said> {
-      const said = { code: 0, out: "", err: "" };
       learnSecrets();
-      said.code = await run(line.split(" "), {
-        env: { SPECGATE_URL: gatewayUrl, ...env },
-        cwd: home,
-        stdout: (text) => {
-          said.out += text;
-        },
-        stderr: (text) => {
-          said.err += text;
-        },
-        stdin: async () => "",
-        isTerminal: false,
-        osUser: "tester",
-        homeDir: home,
-        host,
-        version: "1.2.3",
-        fetchesMax: 256,
-        residentBytes: () => 0,
-        openBrowser: () => false,
-        sleep: (ms) => (ms >= 300_000 ? new Promise(() => undefined) : Promise.resolve()),
-        onSignal: () => () => undefined,
-        ...more,
-      });
+      const said = await runAt(home, line.split(" "), { env: { SPECGATE_URL: gatewayUrl, ...env }, ...more });
       learnSecrets();
       for (const secret of secrets) expect(said.out + said.err).not.toContain(secret);
       return said;
