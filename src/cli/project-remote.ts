@@ -69,7 +69,7 @@ type Found = { id: string; session_id: string; title: string };
 function addSearch(project: Command, world: World): void {
   const command = onOne(project, "search", "find tasks and reports of a project by their words; over HTTP")
     .argument("<words...>", "what they say; the last word may be the beginning of one")
-    .option("--limit <number>", "how many at most, the best ones first", parseWhole);
+    .option("--limit <number>", "how many at most, the newest first", parseWhole);
   overGateway(command, {
     examples: ["specgate project search prj_… password reset", 'specgate project search prj_… "ออกใบแจ้งหนี้"'],
   }).action(async (id: string, words: string[], { limit, ...flags }: ControlFlags & { limit?: number }) => {
