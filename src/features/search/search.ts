@@ -121,7 +121,7 @@ const stretchOf = (hits: Hit[], limit: number): Stretch => {
 /** An id without its kind: it begins with the time, so that things of different kinds have one order. */
 const tailOf = (hit: Hit | undefined): string => hit?.id.slice(4) ?? "";
 
-/** As titles are compared: any white space is one space. */
+/** As titles are compared: white space of whatever kind is one space. */
 const line = (text: string): string => folded(text).replace(/\s+/g, " ").trim();
 
 const wordsOf = (q: string): string[] =>
