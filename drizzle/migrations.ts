@@ -5,6 +5,8 @@ import m0002 from "./0002_people.sql" with { type: "text" };
 import m0003 from "./0003_people_rights.sql" with { type: "text" };
 import m0004 from "./0004_control_plane.sql" with { type: "text" };
 import m0005 from "./0005_control_plane_rights.sql" with { type: "text" };
+import m0006 from "./0006_artifacts.sql" with { type: "text" };
+import m0007 from "./0007_artifacts_rights.sql" with { type: "text" };
 
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_schema", sql: m0000 },
@@ -13,4 +15,6 @@ export const migrations: readonly { readonly name: string; readonly sql: string 
   { name: "0003_people_rights", sql: m0003 },
   { name: "0004_control_plane", sql: m0004 },
   { name: "0005_control_plane_rights", sql: m0005 },
+  { name: "0006_artifacts", sql: m0006 },
+  { name: "0007_artifacts_rights", sql: m0007 },
 ];

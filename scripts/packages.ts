@@ -2,13 +2,41 @@
  * The programs that the tests need besides Bun, and Debian's packages of them. Root gets them without being asked; anyone
  * else is told the command, and the tests that need them are skipped by name. In CI what is missing is a failure.
  */
-export type Program = { name: string; package: string; for: string };
+import { existsSync } from "node:fs";
+
+export type Program = {
+  name: string;
+  package: string;
+  for: string;
+  /** Where it is, when it is nothing that a shell would find. */
+  path?: string;
+};
 
 export const chromium: Program = { name: "chromium", package: "chromium", for: "the browser tests" };
 
-const needed: readonly Program[] = [chromium];
+/** A server that speaks S3 and checks signatures: Ceph's gateway, and what it keeps its objects in. */
+const s3 = "the tests of S3";
+export const ceph: readonly Program[] = [
+  { name: "radosgw", package: "radosgw", for: s3 },
+  { name: "ceph-mon", package: "ceph-mon", for: s3 },
+  { name: "ceph-osd", package: "ceph-osd", for: s3 },
+  { name: "radosgw-admin", package: "ceph-common", for: s3 },
+];
 
-export const findProgram = ({ name }: Program): string | null => Bun.which(name);
+/** Signs S3's URLs independently of the SDK that the gateway signs with. */
+export const botocore: Program = {
+  name: "botocore",
+  package: "python3-botocore",
+  for: "the tests of signed URLs",
+  path: "/usr/lib/python3/dist-packages/botocore/auth.py",
+};
+
+const needed: readonly Program[] = [chromium, ...ceph, botocore];
+
+export function findProgram({ name, path }: Program): string | null {
+  if (path === undefined) return Bun.which(name);
+  return existsSync(path) ? path : null;
+}
 
 /** What to say about a program that is not there. */
 export const howToGet = (program: Program): string =>
@@ -19,7 +47,8 @@ export async function installPackages(): Promise<string[]> {
   const missing = needed.filter((program) => findProgram(program) === null);
   if (missing.length > 0 && process.getuid?.() === 0 && Bun.which("apt-get") !== null) {
     const names = missing.map((program) => program.package);
-    console.log(`installing ${names.join(", ")} for ${missing.map((program) => program.for).join(", ")}`);
+    const uses = new Set(missing.map((program) => program.for));
+    console.log(`installing ${names.join(", ")} for ${[...uses].join(", ")}`);
     // Without fresh lists a new machine finds nothing; with old ones it may still find what it needs.
     await apt("update");
     await apt("install", "-y", "--no-install-recommends", ...names);

@@ -5,6 +5,8 @@
  */
 import { type AnyElysia, Elysia } from "elysia";
 import { approvalRoutes } from "./features/approvals/routes.ts";
+import { blobRoutes } from "./features/artifacts/blob-routes.ts";
+import { artifactRoutes } from "./features/artifacts/routes.ts";
 import { auditRoutes } from "./features/audit/routes.ts";
 import { eventRoutes } from "./features/events/routes.ts";
 import { gateRoutes } from "./features/gates/routes.ts";
@@ -78,6 +80,8 @@ export function createApp(parts: Parts): App {
     taskRoutes({ guard, changes, tasks: control.tasks, bodyBytesMax: controlBytesMax }),
     reportRoutes({ guard, changes, reports: control.reports }),
     approvalRoutes({ guard, changes, approvals: control.approvals }),
+    artifactRoutes({ guard, changes, artifacts: control.artifacts }),
+    ...(parts.disk === null ? [] : [blobRoutes({ guard, disk: parts.disk })]),
     gateRoutes({ ...control, guard, changes }),
     llmRoutes({ guard, completions, prices, gateway }),
     new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })).use(auditRoutes({ guard, audit })),

@@ -92,6 +92,7 @@ test("every route is behind a policy, and the list of public ones is this one", 
     "GET /.well-known/oauth-protected-resource/mcp",
     "GET /.well-known/oauth-protected-resource/v1",
     "GET /.well-known/openid-configuration",
+    "GET /blobs/*",
     "GET /device",
     "GET /healthz",
     "GET /login",
@@ -112,6 +113,7 @@ test("every route is behind a policy, and the list of public ones is this one", 
     "POST /oauth/token",
     "POST /setup",
     "POST /sign-ins",
+    "PUT /blobs/*",
   ]);
 });
 

@@ -4,6 +4,9 @@
 import type { RecordAudit } from "./db/audit-entry.ts";
 import { createChanges } from "./db/changes.ts";
 import { Approvals, type ApprovalsNeeds } from "./features/approvals/approvals.ts";
+import { Artifacts, type ArtifactsNeeds } from "./features/artifacts/artifacts.ts";
+import type { ObjectStore } from "./features/artifacts/object-store.ts";
+import { Purge } from "./features/artifacts/purge.ts";
 import { Events, type EventsNeeds } from "./features/events/events.ts";
 import { EventFeed } from "./features/events/feed.ts";
 import { Checks } from "./features/gates/checks.ts";
@@ -30,11 +33,12 @@ type WorkNeeds = {
   /** Counts clusters: see `findEpoch`. */
   epoch: number;
   record: RecordAudit;
+  objects: ObjectStore;
 };
 
 export async function wireControl(input: WiringInput, needs: WorkNeeds) {
   const { database, clock, log } = input;
-  const { identity, ledger, cursors, record } = needs;
+  const { identity, ledger, cursors, record, objects } = needs;
   const feed = new EventFeed({ database, log });
   await feed.start();
   const told = () => feed.told();
@@ -42,7 +46,10 @@ export async function wireControl(input: WiringInput, needs: WorkNeeds) {
   const changes = createChanges({ database, record, told, announce });
   const onRevoked: ApprovalsNeeds["onRevoked"] = (listener) => identity.feed.onRevoked(listener);
   const waitFor: ApprovalsNeeds["waitFor"] = (...asked) => feed.waitFor(...asked);
-  const control = assembleControl({ database, changes, cursors, clock, waitFor, onRevoked });
+  const purge = new Purge({ database, changes, objects, log });
+  const allowed = () => input.gateway().artifacts;
+  const kept = { objects, purge, allowed };
+  const control = assembleControl({ database, changes, cursors, clock, waitFor, onRevoked, ...kept });
   const isEnded: EventsNeeds["isEnded"] = (principal, since) =>
     wasRevokedSince(database.db, principal, since);
   const events = new Events({ ...needs, database, feed, clock, onRevoked, isEnded });
@@ -51,6 +58,7 @@ export async function wireControl(input: WiringInput, needs: WorkNeeds) {
   return {
     changes,
     control,
+    purge,
     events,
     ticks,
     async close() {
@@ -62,7 +70,7 @@ export async function wireControl(input: WiringInput, needs: WorkNeeds) {
   };
 }
 
-type ControlNeeds = Omit<SessionsNeeds, "evaluate"> & ApprovalsNeeds;
+type ControlNeeds = Omit<SessionsNeeds, "evaluate"> & ApprovalsNeeds & ArtifactsNeeds;
 
 function assembleControl(needs: ControlNeeds) {
   const gates = new Gates(needs);
@@ -74,6 +82,7 @@ function assembleControl(needs: ControlNeeds) {
     waivers: new Waivers(needs),
     reports: new Reports(needs),
     approvals: new Approvals(needs),
+    artifacts: new Artifacts(needs),
     search: new Search(needs),
   };
 }

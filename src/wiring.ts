@@ -11,6 +11,7 @@ import { sweepEvents } from "./db/events.ts";
 import { sweepAnswers } from "./db/idempotency.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
 import { createLocate } from "./db/places.ts";
+import type { Disk } from "./features/artifacts/disk.ts";
 import { createRecord } from "./features/audit/audit.ts";
 import { openHeads } from "./features/audit/heads.ts";
 import { sealKeyIn } from "./features/audit/seal-key.ts";
@@ -37,6 +38,7 @@ import type { Log } from "./platform/log.ts";
 import type { Cursors } from "./platform/page.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
+import { openStorage } from "./wiring-storage.ts";
 
 export type WiringInput = {
   config: Config;
@@ -68,6 +70,8 @@ export type Parts = {
   readonly changes: Changes;
   readonly control: Control;
   readonly events: Events;
+  /** What answers at /blobs; null where artifacts are elsewhere. */
+  readonly disk: Disk | null;
   readonly completions: Completions;
   readonly prices: ReturnType<typeof createPrices>;
   readonly usage: Usage;
@@ -87,7 +91,8 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
   await sealer.start();
   await identity.feed.start();
-  const work = await wireControl(input, { identity, ledger, cursors, epoch, record });
+  const { objects, disk } = openStorage({ config, dir, publicUrl: () => addresses().publicUrl });
+  const work = await wireControl(input, { identity, ledger, cursors, epoch, record, objects });
 
   const limitNumbers = () => limitNumbersOf(gateway());
   const limits = createLimits(limitNumbers);
@@ -101,7 +106,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const usage = new Usage({ db: database.db, cursors });
   const audit = new AuditTrail({ db: database.db, cursors });
   const streamsOpen = () => completions.admittance.streamsOpen;
-  const health = createHealth({ ...input, ledger, streamsOpen });
+  const health = createHealth({ ...input, ledger, objects, streamsOpen });
   const pulse = keepPulse(input);
   const broom = setInterval(() => void sweep(input, identity), sweepEveryMs);
   const firstSweep = setTimeout(() => void sweep(input, identity), firstSweepMs);
@@ -117,6 +122,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     changes: work.changes,
     control: work.control,
     events: work.events,
+    disk,
     completions,
     prices,
     usage,
@@ -130,6 +136,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
       clearTimeout(firstSweep);
       counter.close();
       await work.close();
+      await objects.close();
       await identity.feed.close();
       await ledger.close();
       await sealer.stop();

@@ -1,8 +1,11 @@
 /**
- * `specgate doctor`: whether this machine, this configuration and this database can carry the gateway.
+ * `specgate doctor`: whether this machine, this configuration and this database and this storage can carry
+ * the gateway.
  *
- * One line for each check, on stdout; exit 1 when one fails. It changes nothing, makes no data dir and spends no token.
+ * One line for each check, on stdout; exit 1 when one fails. What it writes to try things it takes away again; it
+ * makes no data dir and spends no token.
  */
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { Config } from "../platform/config.ts";
 import { loadConfig } from "../platform/config-load.ts";
@@ -10,8 +13,10 @@ import { asFailure, Failure } from "../platform/failure.ts";
 import { checkClock, checkDatabase } from "./doctor-database.ts";
 import { checkJournal } from "./doctor-disk.ts";
 import { checkProviders } from "./doctor-providers.ts";
+import { checkStorage } from "./doctor-storage.ts";
 import { openLocalDatabase } from "./local-database.ts";
 import { printable, printJson } from "./print.ts";
+import { publicUrlOf } from "./public-url.ts";
 import { Ended, type World } from "./world.ts";
 
 export type Finding = { name: string; status: "ok" | "warning" | "failure"; message: string };
@@ -21,7 +26,9 @@ type Flags = { config?: string; dataDir?: string; json?: boolean };
 export function addDoctorCommand(program: Command, world: World): void {
   program
     .command("doctor")
-    .description("check configuration, database, journal's disk, providers and clock; exit 1 on a failure")
+    .description(
+      "check configuration, database, journal's disk, storage, providers and clock; exit 1 on a failure",
+    )
     .option("--config <file>", "the YAML file")
     .option("--data-dir <dir>", "the gateway's data dir")
     .option("--json", "print JSON")
@@ -56,7 +63,11 @@ async function examine(world: World, flags: Flags, tell: (finding: Finding) => v
   }
   // Without its file a gateway still has a database and a disk, though perhaps not these providers.
   const config = loaded.ok ? loaded.config : loaded.withoutFile;
-  if (config !== null) await checkBooks(world, config, add);
+  if (config !== null) {
+    await checkBooks(world, config, add);
+    const noted = { file: (name: string) => join(config.dataDir, name) };
+    add(...(await checkStorage(config, publicUrlOf(config, noted))));
+  }
   if (loaded.ok) add(...(await checkProviders(loaded.config.gateway.providers)));
   return findings;
 }

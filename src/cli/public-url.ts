@@ -8,11 +8,11 @@ export function notePublicUrl(dir: DataDir, publicUrl: string): void {
 }
 
 /** The configured one, else the last that a gateway of this data dir had, else the default. */
-export function publicUrlOf(config: Pick<Config, "publicUrl" | "port">, dir: DataDir): string {
+export function publicUrlOf(config: Pick<Config, "publicUrl" | "port">, dir: Pick<DataDir, "file">): string {
   return config.publicUrl ?? notedUrl(dir) ?? `http://127.0.0.1:${config.port}`;
 }
 
-function notedUrl(dir: DataDir): string | null {
+function notedUrl(dir: Pick<DataDir, "file">): string | null {
   try {
     return readFileSync(dir.file("public-url"), "utf8").trim() || null;
   } catch {

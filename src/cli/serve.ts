@@ -112,6 +112,7 @@ export function listen(parts: Parts, log: Log): Bun.Server<unknown> {
   const app = createApp(parts);
   const bodyBytesMax = (path: string): number => {
     const { llm, mcp, control } = gateway().limits;
+    if (path.startsWith("/blobs/")) return gateway().artifacts.sizeBytesMax;
     if (path.startsWith("/v1/")) return llm.bodyBytesMax;
     return path === "/mcp" ? mcp.bodyBytesMax : control.bodyBytesMax;
   };

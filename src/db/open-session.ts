@@ -5,10 +5,10 @@
  * Writers hold the session's row in common; whoever closes it, or needs to be alone in it, waits for them, and they wait
  * for it. So no write slips in behind a session that was completed.
  */
-import { and, eq, type SQL, sql } from "drizzle-orm";
+import { and, eq, inArray, type SQL, sql } from "drizzle-orm";
 import { Failure, notFound } from "../platform/failure.ts";
 import type { Db } from "./database.ts";
-import { iterations } from "./schema.ts";
+import { artifacts, iterations } from "./schema.ts";
 
 export type OpenSession = {
   readonly id: string;
@@ -67,11 +67,24 @@ export async function requireIterationOf(
     .select({ id: iterations.id })
     .from(iterations)
     .where(and(eq(iterations.id, iterationId), eq(iterations.sessionId, sessionId)));
-  if (found.length > 0) return;
-  throw new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {
-    errors: [{ path: "iteration_id", code: "foreign", message: "This session has no such iteration." }],
-  });
+  if (found.length === 0) throw foreign("iteration_id", "This session has no such iteration.");
 }
+
+/** Throws 422 for an artifact of another session, or one that has gone; null is none. One that is still to come will do. */
+export async function requireArtifactOf(tx: Db, sessionId: string, artifactId: string | null): Promise<void> {
+  if (artifactId === null) return;
+  const isThere = inArray(artifacts.status, ["pending", "complete"]);
+  const found = await tx
+    .select({ id: artifacts.id })
+    .from(artifacts)
+    .where(and(eq(artifacts.id, artifactId), eq(artifacts.sessionId, sessionId), isThere));
+  if (found.length === 0) throw foreign("artifact_id", "This session has no such artifact.");
+}
+
+const foreign = (path: string, message: string): Failure =>
+  new Failure("unprocessable", "invalid_request", "The body has mistakes; `errors` names each.", {
+    errors: [{ path, code: "foreign", message }],
+  });
 
 /** For what belongs to the project and to no session. */
 export async function requireOpenProject(tx: Db, projectId: string): Promise<void> {

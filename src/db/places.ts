@@ -6,7 +6,17 @@ import { eq, sql } from "drizzle-orm";
 import type { Place } from "../platform/guard.ts";
 import { isId, type Prefix } from "../platform/ids.ts";
 import type { Database } from "./database.ts";
-import { approvals, checks, iterations, projects, reports, sessions, tasks, waivers } from "./schema.ts";
+import {
+  approvals,
+  artifacts,
+  checks,
+  iterations,
+  projects,
+  reports,
+  sessions,
+  tasks,
+  waivers,
+} from "./schema.ts";
 
 /** By the name of a route's parameter. */
 const homes = {
@@ -27,6 +37,13 @@ const homes = {
     table: approvals,
     projectId: approvals.projectId,
     sessionId: approvals.sessionId,
+  },
+  /** A chat attachment stands with its person instead: see `rightsIn`. */
+  artifact: {
+    prefix: "art",
+    table: artifacts,
+    projectId: artifacts.owner,
+    sessionId: artifacts.sessionId,
   },
 } as const;
 

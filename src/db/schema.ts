@@ -664,6 +664,54 @@ export const approvals = pgTable(
   ],
 );
 
+/** What is known of an object in the store; the row stays when the object has gone. */
+export const artifacts = pgTable(
+  "artifacts",
+  {
+    id: text("id").primaryKey(),
+    /** Whose room it takes: `prj_…`, or `usr_…` for a chat attachment. */
+    owner: text("owner").notNull(),
+    sessionId: text("session_id").references(() => sessions.id),
+    iterationId: text("iteration_id").references(() => iterations.id),
+    kind: text("kind").notNull(),
+    name: text("name").notNull(),
+    contentType: text("content_type").notNull(),
+    sizeBytes: bigint("size_bytes", { mode: "number" }).notNull(),
+    /** 64 lower-case hexadecimal digits. */
+    sha256: text("sha256").notNull(),
+    /** Which store: see `ObjectStore.place`. */
+    place: text("place").notNull(),
+    key: text("key").notNull(),
+    status: text("status").$type<"pending" | "complete" | "rejected" | "deleted" | "purged">().notNull(),
+    /** What its completion was judged by: the store's checksum, the bytes read back, or the size alone. */
+    checkedBy: text("checked_by").$type<"store" | "bytes" | "size">(),
+    etag: text("etag"),
+    createdBy,
+    createdAt: at("created_at").notNull().defaultNow(),
+    /** Until when an upload may begin: as long as the last URL that was signed for it. */
+    uploadUntil: at("upload_until").notNull(),
+    completedAt: at("completed_at"),
+    /** When it goes: a day after its creation while it is pending. Null: when somebody deletes it. */
+    expiresAt: at("expires_at"),
+    endedBy: text("ended_by"),
+    endedAt: at("ended_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [
+    index("artifacts_session").on(table.sessionId, table.id),
+    index("artifacts_owner").on(table.owner, table.id),
+    index("artifacts_expiring").on(table.expiresAt).where(sql`status in ('pending', 'complete')`),
+    index("artifacts_ended").on(table.id).where(sql`status in ('rejected', 'deleted')`),
+  ],
+);
+
+/** How much the artifacts of one owner take, changed in the transactions that change those: the lock of its quota. */
+export const artifactRoom = pgTable("artifact_room", {
+  owner: text("owner").primaryKey(),
+  sizeBytes: bigint("size_bytes", { mode: "number" }).notNull(),
+  objects: bigint("objects", { mode: "number" }).notNull(),
+});
+
 /** What happened in the projects, written with the change, read in commit order (xid below the snapshot's xmin). */
 export const events = pgTable(
   "events",

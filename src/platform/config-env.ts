@@ -58,6 +58,10 @@ export function readEnvironment(env: Environment, cwd: string): EnvironmentReadi
   };
 }
 
+/** Set, rightly or wrongly: what is wrong already has its own line. */
+export const isGiven = ({ values, mistakes }: EnvironmentReading, name: VariableName): boolean =>
+  name in values || mistakes.some((line) => line.startsWith(`${name}:`));
+
 /** One variable's text, for `${NAME}` in the file too; null when it is not set. */
 export function secretText(env: Environment, name: string, cwd: string): Parsed<string> | null {
   const path = env[`${name}_FILE`];

@@ -1,12 +1,15 @@
 /**
- * specgate.yaml: who can answer, what callers ask for, what it costs, how much is allowed.
+ * specgate.yaml: who can answer, what callers ask for, what it costs, how much is allowed; artifacts and what is
+ * kept how long are read by config-artifacts.ts.
  *
  * Unknown keys are mistakes with their line and the nearest key; keys of features that this version does not have are
  * refused, never ignored. Prices are taken from their decimal text, so that no float ever holds money.
  */
 
 import {
+  defaultArtifacts,
   defaultLimits,
+  defaultRetention,
   defaultTimeouts,
   type GatewayConfig,
   type LimitsConfig,
@@ -16,6 +19,7 @@ import {
   type TimeoutsConfig,
 } from "./config.ts";
 import { parseBaseUrl } from "./config-address.ts";
+import { readArtifacts, readRetention } from "./config-artifacts.ts";
 import { type Parsed, parseToken } from "./config-values.ts";
 import { type Entry, openPage, type Page } from "./config-yaml.ts";
 import { hint } from "./nearest.ts";
@@ -35,7 +39,8 @@ export function readConfigFile(
     providers: named(Object.entries(registered)),
   };
   if (page.root === null) return { gateway, mistakes: page.mistakes };
-  const top = page.fields(page.root, ["providers", "models", "prices", "limits"], later.top);
+  const keys = ["providers", "models", "prices", "limits", "artifacts", "retention"] as const;
+  const top = page.fields(page.root, keys, later.top);
   const stated = top.providers === undefined ? [] : namesOf(page, top.providers);
   const own = top.providers === undefined ? {} : readProviders(page, top.providers);
   gateway.providers = named([
@@ -46,6 +51,8 @@ export function readConfigFile(
   if (top.models !== undefined) gateway.models = readModels(page, top.models, known);
   if (top.prices !== undefined) gateway.prices = readPrices(page, top.prices);
   if (top.limits !== undefined) gateway.limits = readLimits(page, top.limits);
+  if (top.artifacts !== undefined) gateway.artifacts = readArtifacts(page, top.artifacts);
+  if (top.retention !== undefined) gateway.retention = readRetention(page, top.retention);
   return { gateway, mistakes: page.mistakes };
 }
 
@@ -54,10 +61,12 @@ export const emptyGateway = (): GatewayConfig => ({
   models: named([]),
   prices: named([]),
   limits: structuredClone(defaultLimits),
+  artifacts: structuredClone(defaultArtifacts),
+  retention: structuredClone(defaultRetention),
 });
 
 const later = {
-  top: ["artifacts", "mcp", "retention"],
+  top: ["mcp"],
   provider: ["endpoints"],
   model: ["fallbacks", "retries"],
   target: ["weight"],

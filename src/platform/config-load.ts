@@ -12,10 +12,12 @@ import {
   type Environment,
   type EnvironmentReading,
   type EnvironmentValues,
+  isGiven,
   readEnvironment,
   secretText,
 } from "./config-env.ts";
 import { emptyGateway, type FileReading, readConfigFile } from "./config-file.ts";
+import { storageMistakes, storageOf, storageWarnings } from "./config-storage.ts";
 import { type Parsed, parseHost, parsePath, parsePort } from "./config-values.ts";
 import type { VariableName } from "./config-variables.ts";
 
@@ -48,7 +50,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const flags = readFlags(source.flags);
   const path = flags.config ?? read.values.SPECGATE_CONFIG ?? null;
   const { file, reading } = readFile(source, path, read);
-  const outside = [...flags.mistakes, ...read.mistakes, ...togetherMistakes(read)];
+  const outside = [...flags.mistakes, ...read.mistakes, ...togetherMistakes(read), ...storageMistakes(read)];
   if (outside.length + reading.mistakes.length > 0) {
     const gateway = { ...emptyGateway(), providers: read.providers };
     const withoutFile = outside.length > 0 ? null : assemble(source, read, flags, null, gateway);
@@ -58,7 +60,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   return {
     ok: true,
     config,
-    warnings: [...read.warnings, ...addressWarnings(config)],
+    warnings: [...read.warnings, ...addressWarnings(config), ...storageWarnings(read, config.storage)],
   };
 }
 
@@ -99,6 +101,7 @@ function assemble(
       cimd: values.SPECGATE_OAUTH_CIMD ?? false,
     },
     ...peopleOf(values),
+    storage: storageOf(values),
     file,
     gateway,
   };
@@ -199,17 +202,15 @@ const inseparable: VariableName[][] = [
 ];
 
 /** Variables that make no sense without each other. */
-function togetherMistakes({ values, mistakes }: EnvironmentReading): string[] {
-  const isGiven = (name: VariableName) =>
-    name in values || mistakes.some((line) => line.startsWith(`${name}:`));
+function togetherMistakes(reading: EnvironmentReading): string[] {
   const lone = databaseOnly
-    .filter((name) => isGiven(name) && !isGiven("DATABASE_URL"))
+    .filter((name) => isGiven(reading, name) && !isGiven(reading, "DATABASE_URL"))
     .map((name) => `${name}: set without DATABASE_URL; would come with it, or stay unset`);
   const missing = inseparable.flatMap((group) => {
-    const given = group.find(isGiven);
+    const given = group.find((name) => isGiven(reading, name));
     if (given === undefined) return [];
     return group
-      .filter((name) => !isGiven(name))
+      .filter((name) => !isGiven(reading, name))
       .map((name) => `${name}: not set, though ${given} is; would be set as well, or none of them`);
   });
   return [...lone, ...missing];

@@ -3,7 +3,14 @@
  * Secrets print as `[redacted]`, because they are `Secret` and nothing here reveals them.
  */
 import { stringify } from "yaml";
-import { type Config, defaultLimits, defaultTimeouts, type PriceConfig } from "./config.ts";
+import {
+  type Config,
+  defaultArtifacts,
+  defaultLimits,
+  defaultRetention,
+  defaultTimeouts,
+  type PriceConfig,
+} from "./config.ts";
 import { snakeCase } from "./config-file.ts";
 import { providerVariables, type Variable, variables } from "./config-variables.ts";
 import { formatUsd } from "./money.ts";
@@ -52,7 +59,13 @@ function defaultsPage(): string {
     const file = variable.secret ? `; or ${name}_FILE` : "";
     return `# ${variable.meaning}${file}\n#${name}=${variable.default ?? ""}\n`;
   });
-  const page = stringify(plain({ limits: defaultLimits, timeouts: defaultTimeouts }), { lineWidth: 0 });
+  const inFile = {
+    limits: defaultLimits,
+    artifacts: defaultArtifacts,
+    retention: defaultRetention,
+    timeouts: defaultTimeouts,
+  };
+  const page = stringify(plain(inFile), { lineWidth: 0 });
   const shown = page.trimEnd().split("\n").join("\n#   ");
   return `${lines.join("\n")}\n# In specgate.yaml (timeouts are per model):\n#\n#   ${shown}\n`;
 }

@@ -137,6 +137,42 @@ export function parseOrigin(text: string): Parsed<string> {
   return { value: new URL(text).origin };
 }
 
+/** An S3 store's origin. In one's own network, and there over http, is allowed: the caller warns of the latter. */
+export function parseS3Endpoint(text: string): Parsed<string> {
+  const example = "would be such as https://s3.eu-central-1.amazonaws.com";
+  const url = /^https?:\/\//i.test(text) ? URL.parse(text) : null;
+  if (url === null) return { wrong: `not an http(s) URL; ${example}` };
+  if (url.username !== "" || url.password !== "")
+    return {
+      wrong: `holds a user name or a password; ${example}, with the key in S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY`,
+    };
+  if (url.pathname !== "/" || /[?#]/.test(text))
+    return { wrong: `more than an origin; ${example}, with the bucket in S3_BUCKET` };
+  if (addressKind(url.hostname) === "metadata")
+    return { wrong: `a metadata or link-local address, which is never allowed; ${example}` };
+  return { value: url.origin };
+}
+
+/** As S3 names buckets, which every store of its kind takes. */
+export function parseBucket(text: string): Parsed<string> {
+  if (/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(text) && !text.includes("..") && isIP(text) === 0)
+    return { value: text };
+  return {
+    wrong:
+      "not a bucket's name; would be 3 to 63 of a-z, 0-9, dot and dash, beginning and ending with a letter or digit",
+  };
+}
+
+export function parseRegion(text: string): Parsed<string> {
+  if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(text)) return { value: text };
+  return { wrong: "not a region; would be such as eu-central-1, or auto" };
+}
+
+export function parseR2Account(text: string): Parsed<string> {
+  if (/^[0-9a-f]{32}$/i.test(text)) return { value: text.toLowerCase() };
+  return { wrong: "not an account id of Cloudflare; would be 32 hexadecimal digits" };
+}
+
 export function parseDatabaseUrl(text: string): Parsed<Secret> {
   // A socket is spelled with an empty host before the path, which URL takes only with a name in its place.
   const named = text.replace(/^([a-z]+:\/\/[^/]*@)\//, "$1socket/");

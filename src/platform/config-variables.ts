@@ -9,6 +9,7 @@ import {
   listOf,
   oneOf,
   type Parsed,
+  parseBucket,
   parseCidr,
   parseClientId,
   parseClientSecret,
@@ -22,6 +23,9 @@ import {
   parsePath,
   parsePort,
   parsePublicUrl,
+  parseR2Account,
+  parseRegion,
+  parseS3Endpoint,
   parseSigningSecrets,
   parseSwitch,
   parseToken,
@@ -88,7 +92,17 @@ export const variables = {
     "signs access tokens; comma-separated for rotation; unset: made once in the data dir",
     parseSigningSecrets,
   ),
-  SPECGATE_STORAGE: plain("where artifacts are kept", "local", parseStorage),
+  SPECGATE_STORAGE: plain(
+    "where artifacts are kept: local, in the data dir; or s3, in a bucket",
+    "local",
+    oneOf("a storage", "local", "s3"),
+  ),
+  S3_ENDPOINT: plain("the store's address, without the bucket; https but for tests", null, parseS3Endpoint),
+  S3_BUCKET: plain("the bucket, for this gateway alone", null, parseBucket),
+  S3_REGION: plain("the bucket's region; unset: us-east-1, or auto at R2", null, parseRegion),
+  S3_ACCESS_KEY_ID: secret("a key that may read, write, delete and list in the bucket", parseToken),
+  S3_SECRET_ACCESS_KEY: secret("its secret", parseToken),
+  R2_ACCOUNT_ID: plain("Cloudflare R2, in place of S3_ENDPOINT: derives it", null, parseR2Account),
   SPECGATE_CONFIG: plain("the YAML file; unset: ./specgate.yaml if it is there", null, parsePath),
   SPECGATE_OAUTH_REGISTRATION: plain("whether apps may register themselves", "on", parseSwitch),
   SPECGATE_OAUTH_CIMD: plain(
@@ -202,21 +216,8 @@ export const providerVariables: Record<string, Variable<unknown>> = Object.fromE
   }),
 );
 
-function parseStorage(text: string): Parsed<"local"> {
-  if (text === "s3") return { wrong: `"s3" is not in this version; would be local` };
-  return text === "local" ? { value: "local" } : { wrong: "not a storage; would be local" };
-}
-
 /** Variables of the contract whose feature is not in this version; a name ending in `_` stands for its family. */
-export const refused: readonly string[] = [
-  "REDIS_URL",
-  "S3_ENDPOINT",
-  "S3_BUCKET",
-  "S3_REGION",
-  "S3_ACCESS_KEY_ID",
-  "S3_SECRET_ACCESS_KEY",
-  "R2_ACCOUNT_ID",
-];
+export const refused: readonly string[] = ["REDIS_URL"];
 
 /** Likewise, but set for other programs in many shells: refusing to start would be wrong, silence too. */
 export const warned: readonly string[] = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OTEL_EXPORTER_OTLP_"];

@@ -30,7 +30,8 @@ export type Page = {
   ): { [N in K]?: Entry };
   items(entry: Entry): Entry[];
   text(entry: Entry): string | null;
-  integer(entry: Entry, min: number, max: number): number | null;
+  /** `beside` is what the caller would also take, for the sentence of a mistake. */
+  integer(entry: Entry, min: number, max: number, beside?: string): number | null;
   flag(entry: Entry): boolean | null;
   isNull(entry: Entry): boolean;
   /** A plain number as it is written, for exact decimals. */
@@ -66,7 +67,7 @@ export function openPage(
     fields: (entry, known, later) => walk.fields(entry, known, later ?? []),
     items: (entry) => walk.items(entry),
     text: (entry) => walk.text(entry),
-    integer: (entry, min, max) => walk.integer(entry, min, max),
+    integer: (entry, min, max, beside) => walk.integer(entry, min, max, beside),
     flag: (entry) => walk.flag(entry),
     isNull: (entry) => isScalar(entry.node) && entry.node.value === null,
     decimalSource: (entry) => walk.decimalSource(entry),
@@ -140,10 +141,11 @@ class Walk {
     return null;
   }
 
-  integer(entry: Entry, min: number, max: number): number | null {
+  integer(entry: Entry, min: number, max: number, beside?: string): number | null {
     const value = isScalar(entry.node) ? entry.node.value : undefined;
     if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) return value;
-    this.wrong(entry, this.otherThan(entry, `a whole number from ${min} to ${max}`));
+    const or = beside === undefined ? "" : `, or ${beside}`;
+    this.wrong(entry, this.otherThan(entry, `a whole number from ${min} to ${max}${or}`));
     return null;
   }
 

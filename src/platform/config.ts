@@ -43,9 +43,23 @@ export type Config = {
   oidc: OidcConfig | null;
   /** Made by the first start, when nobody exists; null: the setup link does it. */
   firstAdmin: { email: string; password: Secret } | null;
+  /** Where the bytes of artifacts are. */
+  storage: StorageConfig;
   /** The YAML file that was read, absolute, or null. */
   file: string | null;
   gateway: GatewayConfig;
+};
+
+/** `local`: in the data dir. */
+export type StorageConfig = { kind: "local" } | ({ kind: "s3" } & S3Config);
+
+export type S3Config = {
+  /** An origin; the bucket is the first segment of the path. */
+  endpoint: string;
+  bucket: string;
+  region: string;
+  accessKeyId: Secret;
+  secretAccessKey: Secret;
 };
 
 /** An OpenID provider, and this gateway as one of its clients. */
@@ -64,6 +78,8 @@ export type GatewayConfig = {
   /** Overrides, by `provider/model`, with `*` at the end of either part. */
   prices: Record<string, PriceConfig>;
   limits: LimitsConfig;
+  artifacts: ArtifactsConfig;
+  retention: RetentionConfig;
 };
 
 export type ProviderConfig = {
@@ -119,3 +135,47 @@ export const defaultLimits: LimitsConfig = {
   mcp: { bodyBytesMax: 1_048_576, resultBytesMax: 1_048_576, requestsPerMinute: 1_200 },
   control: { bodyBytesMax: 8_388_608, requestsPerMinute: 1_200 },
 };
+
+export type ArtifactsConfig = {
+  sizeBytesMax: number;
+  /** How long signed URLs may live, and do unless the caller asks for less. */
+  putTtlSeconds: number;
+  getTtlSeconds: number;
+  /** From completion; null keeps artifacts until somebody deletes them. */
+  retentionDays: number | null;
+  /** `type/subtype`, with `*` for either. */
+  contentTypes: string[];
+  /** Of each project, and of each person's chat attachments; null is no limit. */
+  quotaBytes: number | null;
+};
+
+export const defaultArtifacts: ArtifactsConfig = {
+  sizeBytesMax: 104_857_600,
+  putTtlSeconds: 600,
+  getTtlSeconds: 300,
+  retentionDays: 90,
+  contentTypes: [
+    "application/json",
+    "text/*",
+    "application/zip",
+    "application/gzip",
+    "application/pdf",
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "video/mp4",
+    "application/octet-stream",
+  ],
+  quotaBytes: null,
+};
+
+/** How long what is not needed any more is kept; null is for ever. */
+export type RetentionConfig = {
+  /** Single calls; their sums stay. */
+  requestsDays: number | null;
+  /** Rows of the audit log are kept for ever in this version. */
+  auditDays: null;
+  eventsHours: number;
+};
+
+export const defaultRetention: RetentionConfig = { requestsDays: 400, auditDays: null, eventsHours: 24 };

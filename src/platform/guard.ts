@@ -37,7 +37,10 @@ export type ClosedPolicy = {
   readonly unbound?: true;
 };
 /** `public` says in words why nobody needs a credential. */
-export type OpenPolicy = { readonly plane: "ops" | "oauth" | "control" | "console"; readonly public: string };
+export type OpenPolicy = {
+  readonly plane: "ops" | "oauth" | "control" | "console" | "blobs";
+  readonly public: string;
+};
 export type Policy = ClosedPolicy | OpenPolicy;
 
 export type Opened = {

@@ -62,6 +62,7 @@ export function keyCeiling(owner: Owner): Scope[] {
 
 /** Who asks, as far as one project is concerned. */
 export type Holder = {
+  readonly id: string;
   readonly kind: "user" | "client";
   readonly role: Role;
   readonly scopes: ReadonlySet<Scope>;
@@ -74,9 +75,14 @@ export type ProjectRights = { readonly role: ProjectRole; readonly scopes: Reado
 /**
  * What a credential may do inside one project: scopes ∩ role ∩ membership ∩ binding, or null for a project that does
  * not exist as far as it may know. A project's own clients write like editors; an administrator is an owner everywhere,
- * but only with a credential that holds `admin`.
+ * but only with a credential that holds `admin`. What stands in no project stands with one person (`usr_…`), and is
+ * nobody else's.
  */
 export function rightsIn(holder: Holder, projectId: string): ProjectRights | null {
+  if (projectId.startsWith("usr_")) {
+    const isOwn = holder.id === projectId && holder.projectId === null;
+    return isOwn ? { role: "owner", scopes: holder.scopes } : null;
+  }
   if (holder.projectId !== null && holder.projectId !== projectId) return null;
   if (holder.kind === "client") {
     return holder.projectId === null ? null : { role: "editor", scopes: holder.scopes };

@@ -56,6 +56,8 @@ export type GatewayOptions = {
   /** YAML of specgate.yaml; `PROVIDER` stands for the scripted provider's URL. */
   yaml?: string;
   journal?: "disk" | "database";
+  /** Further environment variables, such as those of another store. */
+  env?: Record<string, string>;
   log?: Log;
 };
 
@@ -74,6 +76,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     dir,
     (options.yaml ?? usualYaml).replaceAll("PROVIDER", provider.url),
     options.journal,
+    options.env,
   );
   const log = options.log ?? silentLog;
   let url = "http://127.0.0.1:1";
@@ -125,10 +128,15 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   };
 }
 
-async function configOf(dir: DataDir, yaml: string, journal = "disk"): Promise<Config> {
+async function configOf(
+  dir: DataDir,
+  yaml: string,
+  journal = "disk",
+  more: Record<string, string> = {},
+): Promise<Config> {
   const file = dir.file("specgate.yaml");
   await Bun.write(file, yaml);
-  const env = { SPECGATE_DATA_DIR: dir.path, SPECGATE_PORT: "0", SPECGATE_JOURNAL: journal };
+  const env = { SPECGATE_DATA_DIR: dir.path, SPECGATE_PORT: "0", SPECGATE_JOURNAL: journal, ...more };
   const loaded = loadConfig({ env, cwd: dir.path, flags: { config: file }, terminal: false });
   if (!loaded.ok) throw new Error(loaded.mistakes.join("\n"));
   return loaded.config;

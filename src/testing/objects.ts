@@ -2,7 +2,7 @@
  * One of everything that stands in a project, put straight into the tables: for tests that ask who may reach it.
  */
 import type { Database } from "../db/database.ts";
-import { approvals, checks, iterations, reports, sessions, tasks, waivers } from "../db/schema.ts";
+import { approvals, artifacts, checks, iterations, reports, sessions, tasks, waivers } from "../db/schema.ts";
 import { newId } from "../platform/ids.ts";
 
 /** An open session's id. */
@@ -70,5 +70,22 @@ export async function putObjects({ db }: Database, projectId: string, createdBy:
     requestedBy: createdBy,
     pendingUntil: soon,
   });
-  return { session: sessionId, iteration: iterationId, task, report, check, waiver, approval };
+  const artifact = newId("art");
+  await db.insert(artifacts).values({
+    id: artifact,
+    owner: projectId,
+    sessionId,
+    kind: "file",
+    name: "one.txt",
+    contentType: "text/plain",
+    sizeBytes: 1,
+    sha256: "0".repeat(64),
+    place: "local",
+    key: `projects/${projectId}/sessions/${sessionId}/iterations/0/${artifact}/one.txt`,
+    status: "pending",
+    createdBy,
+    uploadUntil: soon,
+    expiresAt: soon,
+  });
+  return { session: sessionId, iteration: iterationId, task, report, check, waiver, approval, artifact };
 }

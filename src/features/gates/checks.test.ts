@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { and, eq } from "drizzle-orm";
 import { audit, checks, events } from "../../db/schema.ts";
 import { startGateway } from "../../testing/gateway.ts";
+import { announce } from "../../testing/stores.ts";
 import { call, ok, refused } from "../../testing/wire.ts";
 import type { CheckView } from "./contract.ts";
 
@@ -22,13 +23,14 @@ const passed = { kind: "test", status: "passed" };
 describe("a check", () => {
   test("is kept as it was sent, and looks the same to whoever may see it", async () => {
     const { session, iteration, path } = await newIteration();
+    const { id: artifact_id } = await announce(robo, session, new TextEncoder().encode("the report"));
     const body = {
       kind: "coverage",
       status: "passed",
       percent: 81.25,
       commit_sha: "0123abc",
       summary: "ครอบคลุม 81 %\nof all lines",
-      artifact_id: `art_${"0".repeat(32)}`,
+      artifact_id,
     };
     const made = await call<CheckView>(robo, "POST", path, body);
     expect(made.http).toBe(201);

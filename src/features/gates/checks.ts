@@ -7,7 +7,7 @@
  */
 import type { Change } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
-import { requireOpenSession } from "../../db/open-session.ts";
+import { requireArtifactOf, requireOpenSession } from "../../db/open-session.ts";
 import { notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
@@ -25,7 +25,7 @@ export class Checks {
     this.#needs = needs;
   }
 
-  /** Throws `closed`. */
+  /** Throws `closed`, and 422 for an artifact of another session. */
   async create(
     change: Change,
     place: { iterationId: string; sessionId: string },
@@ -35,6 +35,7 @@ export class Checks {
     const { projectId } = await requireOpenSession(change.tx, sessionId);
     const { kind, name = null, status, percent = null, summary = null } = asked;
     const { commit_sha: commitSha = null, artifact_id: artifactId = null } = asked;
+    await requireArtifactOf(change.tx, sessionId, artifactId);
     const found = { kind, name, status, percent, commitSha, summary, artifactId };
     const home = { id: newId("chk"), projectId, sessionId, iterationId };
     const view = checkView(await insertCheck(change.tx, { ...home, ...found, createdBy: change.actor.id }));

@@ -17,18 +17,21 @@ export type GatewayHealthNeeds = {
     lag(): { records: number; seconds: number };
     counts(): { started: number; ended: number };
   };
+  /** Where artifacts are. */
+  objects: { check(): Promise<void> };
   streamsOpen: () => number;
 };
 
 const lagSecondsMax = 5;
 
 export function createHealth(needs: GatewayHealthNeeds): Health {
-  const { database, version, warnings, fetchesMax, ledger } = needs;
+  const { database, version, warnings, fetchesMax, ledger, objects } = needs;
   return new Health({
     version,
     fetchesMax,
     checks: [
       { name: "database", check: () => database.ping(2_000) },
+      { name: "storage", check: objects.check },
       { name: "journal", check: ledger.check },
     ],
     warnings: () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { startGateway } from "../../testing/gateway.ts";
+import { announce } from "../../testing/stores.ts";
 import { call, ok, refused } from "../../testing/wire.ts";
 import type { IterationView, SessionView } from "../sessions/contract.ts";
 import type { ReportLine, ReportView } from "./contract.ts";
@@ -26,7 +27,7 @@ const mistakes = async (body: unknown) => {
 describe("a report", () => {
   test("is handed in once and read whole by whoever may see its session", async () => {
     const { id: iteration_id } = await newIteration(session);
-    const artifact_id = "art_0192f0c1d2e37000800000000000abcd";
+    const { id: artifact_id } = await announce(robo, session.id, new TextEncoder().encode("the log"));
     const asked = { kind: "review", title: "ตรวจทานโค้ด", body: "# ผล\nผ่าน ✅", iteration_id, artifact_id };
     const made = await call<ReportLine>(robo, "POST", inSession, asked);
     expect(made.http).toBe(201);

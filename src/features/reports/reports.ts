@@ -2,12 +2,12 @@
  * Reports: what a runner or a person has to say about a session, in one piece, for people to read and find.
  *
  * A report is written once and never changed; who knows better writes another. Lists leave the text out, which may be a
- * megabyte; the search finds a report by its title and by the beginning of its text. An artifact that it names is not
- * looked up here: it may be gone before the report is read.
+ * megabyte; the search finds a report by its title and by the beginning of its text. An artifact that it names is
+ * there when it is handed in, and may be gone before the report is read.
  */
 import type { Change } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
-import { requireIterationOf, requireOpenSession } from "../../db/open-session.ts";
+import { requireArtifactOf, requireIterationOf, requireOpenSession } from "../../db/open-session.ts";
 import { searchText } from "../../db/search-text.ts";
 import { notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
@@ -27,11 +27,12 @@ export class Reports {
     this.#needs = needs;
   }
 
-  /** Without the text, which whoever sent it has. Throws 422 for an iteration of another session, 409 `closed`. */
+  /** Without the text, which whoever sent it has. Throws 422 for an iteration or an artifact of another session, 409 `closed`. */
   async submit(change: Change, sessionId: string, asked: NewReport): Promise<ReportLine> {
     const { projectId } = await requireOpenSession(change.tx, sessionId);
     const { kind, title, format, body, iteration_id = null, artifact_id = null } = asked;
     await requireIterationOf(change.tx, sessionId, iteration_id);
+    await requireArtifactOf(change.tx, sessionId, artifact_id);
     const place = { id: newId("rpt"), projectId, sessionId, iterationId: iteration_id };
     const fresh = { ...place, kind, title, format, body, artifactId: artifact_id };
     const found = searchText([title], [body.slice(0, searchedCharactersMax)]);
