@@ -1,28 +1,41 @@
 /**
- * A runner's day against the compiled binary: `bun scripts/demo-runner.ts [--tasks N]`.
+ * A runner's day against the compiled binary: `bun scripts/demo-runner.ts [--tasks N] [--storage s3]`.
  *
- * A runner with a token bound to its project starts an iteration, syncs a list of tasks from a file, reports, is stopped
- * by the gates until the work is done, asks a person for approval, waits, consumes it, and finishes. Each step prints
- * what it did and how long it took; the first thing that is not as it should be ends it with exit code 1.
+ * A runner with a token bound to its project starts an iteration, syncs a list of tasks from a file, uploads what it
+ * built, reports, is stopped by the gates until the work is done, asks a person for approval, waits, consumes it, and
+ * finishes; the person downloads what was built. Each step prints what it did and how long it took; the first thing that
+ * is not as it should be ends it with exit code 1. Files go to the local store, or to an S3 server started for it.
  */
 import { createHash } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { startObjectStore } from "../src/testing/object-store.ts";
 import { buildIfChanged } from "./build.ts";
+import { type Asks, Files, type Kept } from "./demo-files.ts";
 import { type Gateway, type Ran, run, type Surroundings, serve, tokenOf } from "./gateway.ts";
+import { storeAt } from "./smoke/artifacts-shelf.ts";
 
-type Json = Record<string, unknown>;
-type Answer = { status: number; body: Json };
+export type Json = Record<string, unknown>;
+export type Answer = { status: number; body: Json };
 type Say = (step: string, milliseconds: number, note: string) => void;
 
 const ada = { email: "ada@example.com", password: "correct horse battery" };
 const commit = "4f2a9c1d";
 
-/** Throws with the first thing that is not as it should be. `home` is an empty directory. */
-export async function runnerLoop(home: string, tasks: number, say: Say): Promise<void> {
+/** Throws with the first thing that is not as it should be. `home` is an empty directory, `storage` what names a store. */
+export async function runnerLoop(
+  home: string,
+  tasks: number,
+  say: Say,
+  storage: Record<string, string> = {},
+): Promise<void> {
   writeFileSync(join(home, "password"), ada.password, { mode: 0o600 });
-  const env = { SPECGATE_ADMIN_EMAIL: ada.email, SPECGATE_ADMIN_PASSWORD_FILE: join(home, "password") };
+  const env = {
+    ...storage,
+    SPECGATE_ADMIN_EMAIL: ada.email,
+    SPECGATE_ADMIN_PASSWORD_FILE: join(home, "password"),
+  };
   const surroundings = { cwd: home, env: { ...env, SPECGATE_LOG_LEVEL: "warn" } };
   const gateway = await serve([], surroundings);
   try {
@@ -33,8 +46,7 @@ export async function runnerLoop(home: string, tasks: number, say: Say): Promise
   }
 }
 
-type Place = { projectId: string; token: string; person: Person };
-type Person = (method: string, path: string, body?: Json) => Promise<Answer>;
+type Place = { projectId: string; token: string; person: Asks };
 
 /** A project, a runner's token in it, and the person who decides. */
 async function employ(gateway: Gateway, surroundings: Surroundings): Promise<Place> {
@@ -42,11 +54,12 @@ async function employ(gateway: Gateway, surroundings: Surroundings): Promise<Pla
   const local = async (...args: string[]) =>
     JSON.parse((await ran([...args, "--json"], surroundings)).stdout);
   const project = await local("project", "create", "Billing rewrite", "--owner", ada.email);
-  const scope = "control:read control:write approvals:request approvals:consume llm:chat usage:read";
+  const scope =
+    "control:read control:write approvals:request approvals:consume artifacts:read artifacts:write";
   const runner = ["--kind", "runner", "--project", project.id, "--scope", scope];
   const client = await local("client", "create", "--name", "robo", ...runner);
   const token = await tokenOf(gateway, client, { project_id: project.id });
-  const person: Person = (method, path, body) =>
+  const person: Asks = (method, path, body) =>
     ask(gateway, { cookie, "sec-fetch-site": "same-origin" }, method, path, body);
   return { projectId: project.id, token, person };
 }
@@ -90,7 +103,10 @@ class Loop {
     const iteration = await this.#made("starts an iteration", "POST", `${inSession}/iterations`, start);
     await this.#syncs(`${session.id}`, "planned", `${this.#count} created`);
     await this.#syncs(`${session.id}`, "planned", `${this.#count} unchanged`);
-    await this.#reports(inSession, `/iterations/${iteration.id}`);
+    const files = new Files((...asked) => this.#ask(...asked), person, inSession, `${iteration.id}`);
+    const zip = await this.#uploads("its build", () => files.uploadZip());
+    const report = await this.#uploads("its report", () => files.uploadReport());
+    await this.#reports(inSession, `/iterations/${iteration.id}`, { zip, report });
     await this.#isStopped(`/iterations/${iteration.id}`);
     await this.#syncs(`${session.id}`, "done", `${this.#count} updated`);
     await this.#made(
@@ -100,6 +116,8 @@ class Loop {
       {},
       { ok: true },
     );
+    await this.#step("is read by a person, byte for byte", () => files.download());
+    await this.#step("is read by a desktop app in Chromium, byte for byte", () => files.downloadInChromium());
     await this.#isApproved(inSession, person);
     const over = { status: "passed" };
     await this.#made("passes the iteration", "PATCH", `/iterations/${iteration.id}`, over, over);
@@ -122,15 +140,28 @@ class Loop {
     });
   }
 
-  async #reports(inSession: string, inIteration: string): Promise<void> {
-    const report = { title: "What was done", body: "# ทำแล้ว\n\nCards can be charged." };
-    await this.#made("submits a report", "POST", `${inSession}/reports`, report);
+  async #uploads(what: string, upload: () => Promise<Kept>): Promise<Kept> {
+    let kept: Kept | undefined;
+    await this.#step(`uploads ${what} and completes it`, async () => {
+      kept = await upload();
+      return `${kept.name}, ${kept.sizeBytes} bytes`;
+    });
+    return kept as Kept;
+  }
+
+  async #reports(inSession: string, inIteration: string, files: { zip: Kept; report: Kept }): Promise<void> {
+    const written = { title: "What was done", body: "# ทำแล้ว\n\nCards can be charged." };
+    const report = { ...written, artifact_id: files.report.id };
+    await this.#made("submits a report", "POST", `${inSession}/reports`, report, {
+      artifact_id: files.report.id,
+    });
     for (const kind of ["test", "coverage", "security"]) {
       const check = {
         kind,
         status: "passed",
         commit_sha: commit,
         percent: kind === "coverage" ? 91.5 : null,
+        artifact_id: kind === "test" ? files.zip.id : null,
       };
       await this.#made(`submits its ${kind} check`, "POST", `${inIteration}/checks`, check);
     }
@@ -148,7 +179,7 @@ class Loop {
     });
   }
 
-  async #isApproved(inSession: string, person: Person): Promise<void> {
+  async #isApproved(inSession: string, person: Asks): Promise<void> {
     const subject = { action: "deploy", subject_sha256: createHash("sha256").update(commit).digest("hex") };
     const asked = { ...subject, reason: "Put card payments live" };
     const { id } = await this.#made("asks for approval", "POST", `${inSession}/approvals`, asked, {
@@ -256,12 +287,14 @@ if (import.meta.main) {
   const tasks = at < 0 ? 1_000 : Number(process.argv[at + 1]);
   await buildIfChanged();
   const home = mkdtempSync(join(tmpdir(), "specgate-demo-"));
+  const isS3 = process.argv[process.argv.indexOf("--storage") + 1] === "s3";
   // PostgreSQL runs under another uid when this is root, and has to pass through.
   chmodSync(home, 0o755);
   try {
-    await runnerLoop(home, tasks, (step, milliseconds, note) =>
-      console.log(`${String(Math.round(milliseconds)).padStart(6)} ms  the runner ${step}  ${note}`),
-    );
+    const storage = isS3 ? (await storeAt(await startObjectStore())).env : {};
+    const say: Say = (step, milliseconds, note) =>
+      console.log(`${String(Math.round(milliseconds)).padStart(6)} ms  the runner ${step}  ${note}`);
+    await runnerLoop(home, tasks, say, storage);
     console.log("the runner is done");
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);

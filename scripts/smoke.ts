@@ -19,6 +19,7 @@ import { builtInScripts } from "../src/testing/provider-models.ts";
 import { binary, buildIfChanged } from "./build.ts";
 import { runnerLoop } from "./demo-runner.ts";
 import { type Gateway, type Surroundings, serve } from "./gateway.ts";
+import { artifacts } from "./smoke/artifacts.ts";
 import { Caller, createClient } from "./smoke/caller.ts";
 import { type Check, type Counts, expect, startChecks } from "./smoke/checks.ts";
 import { crash } from "./smoke/crash.ts";
@@ -74,6 +75,10 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
       await outage(check, gateway, client, join(dir, "specgate-data"), parts.outageSeconds);
     await drains(check, await Caller.open(gateway, client));
     await identity(check, join(dir, "people"), provider);
+    await artifacts(check, join(dir, "artifacts"), {
+      kills: parts.crash ? 3 : 0,
+      seed: Date.now() % 1_000_000,
+    });
     await check("a runner gets from an iteration and 1,000 tasks to a completed session", async () => {
       const home = join(dir, "runner");
       mkdirSync(home);

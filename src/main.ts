@@ -23,6 +23,7 @@ process.exitCode = await run(argv, {
   stdout: (text) => print(1, text),
   stderr: (text) => print(2, text),
   stdin: () => Bun.stdin.text(),
+  stdinBytes: () => Bun.stdin.stream(),
   isTerminal: process.stderr.isTTY === true,
   osUser: userInfo().username,
   homeDir: homedir(),
@@ -44,7 +45,7 @@ process.exitCode = await run(argv, {
 process.exit();
 
 /** Written before it returns: what waits in a stream when the process exits never reaches a pipe. */
-function print(fd: 1 | 2, text: string): void {
+function print(fd: 1 | 2, text: string | Uint8Array): void {
   try {
     writeFileSync(fd, text);
   } catch (error) {

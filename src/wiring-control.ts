@@ -50,9 +50,10 @@ export async function wireControl(input: WiringInput, needs: WorkNeeds) {
   const allowed = () => input.gateway().artifacts;
   const kept = { objects, purge, allowed };
   const control = assembleControl({ database, changes, cursors, clock, waitFor, onRevoked, ...kept });
+  const keptMs = () => input.gateway().retention.eventsHours * 3_600_000;
   const isEnded: EventsNeeds["isEnded"] = (principal, since) =>
     wasRevokedSince(database.db, principal, since);
-  const events = new Events({ ...needs, database, feed, clock, onRevoked, isEnded });
+  const events = new Events({ ...needs, database, feed, clock, keptMs, onRevoked, isEnded });
   const ticks = new Ticks({ database, settled: ledger.settled, told, log });
   const expiry = keepExpiring(control.approvals, log);
   return {

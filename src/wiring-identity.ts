@@ -5,6 +5,7 @@
 import type { RecordAudit } from "./db/audit-entry.ts";
 import type { Database } from "./db/database.ts";
 import type { Locate } from "./db/places.ts";
+import { forGood, type SweepTerms } from "./db/sweep.ts";
 import { Login } from "./features/identity/login.ts";
 import { createOidc } from "./features/identity/oidc.ts";
 import { createPasswords } from "./features/identity/passwords.ts";
@@ -129,12 +130,12 @@ export function assembleIdentity(needs: IdentityNeeds) {
     keys: new Keys(shared),
     projects: new Projects(shared),
     oauth: assembleOAuth({ ...shared, examine }),
-    /** Drops what has been over for a day. */
-    async sweep(): Promise<void> {
+    /** Drops what has been over for a day; how many rows, by table. */
+    async sweep(terms: SweepTerms = forGood) {
       const before = new Date(clock.now() - sweptAfterMs);
-      await sweepApps(database.db, before);
-      await signIns.sweep(before);
-      await sweepRevocations(database.db, before);
+      const apps = await sweepApps(database.db, before, terms);
+      const browsers = await signIns.sweep(before, terms);
+      return { ...apps, ...browsers, revocations: await sweepRevocations(database.db, before, terms) };
     },
   };
 }

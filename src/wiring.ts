@@ -7,8 +7,6 @@
 import { mkdirSync } from "node:fs";
 import type { Changes } from "./db/changes.ts";
 import type { Database } from "./db/database.ts";
-import { sweepEvents } from "./db/events.ts";
-import { sweepAnswers } from "./db/idempotency.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
 import { createLocate } from "./db/places.ts";
 import type { Disk } from "./features/artifacts/disk.ts";
@@ -18,7 +16,7 @@ import { sealKeyIn } from "./features/audit/seal-key.ts";
 import { createSealer } from "./features/audit/sealer.ts";
 import { findEpoch } from "./features/audit/store.ts";
 import { AuditTrail } from "./features/audit/trail.ts";
-import { type Events, eventsKeptMs } from "./features/events/events.ts";
+import type { Events } from "./features/events/events.ts";
 import { createHealth } from "./features/health/gateway-health.ts";
 import type { Oidc } from "./features/identity/oidc.ts";
 import { createTokenCounter } from "./features/llm/count.ts";
@@ -39,6 +37,7 @@ import type { Cursors } from "./platform/page.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
 import { openStorage } from "./wiring-storage.ts";
+import { createUpkeep, keepUp, type Upkeep } from "./wiring-upkeep.ts";
 
 export type WiringInput = {
   config: Config;
@@ -72,6 +71,7 @@ export type Parts = {
   readonly events: Events;
   /** What answers at /blobs; null where artifacts are elsewhere. */
   readonly disk: Disk | null;
+  readonly upkeep: Upkeep;
   readonly completions: Completions;
   readonly prices: ReturnType<typeof createPrices>;
   readonly usage: Usage;
@@ -108,8 +108,9 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const streamsOpen = () => completions.admittance.streamsOpen;
   const health = createHealth({ ...input, ledger, objects, streamsOpen });
   const pulse = keepPulse(input);
-  const broom = setInterval(() => void sweep(input, identity), sweepEveryMs);
-  const firstSweep = setTimeout(() => void sweep(input, identity), firstSweepMs);
+  const retention = () => gateway().retention;
+  const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk, retention });
+  const broom = keepUp(upkeep, log);
   return {
     config,
     gateway,
@@ -123,6 +124,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     control: work.control,
     events: work.events,
     disk,
+    upkeep,
     completions,
     prices,
     usage,
@@ -132,8 +134,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     fenced: pulse.fenced,
     async close() {
       pulse.stop();
-      clearInterval(broom);
-      clearTimeout(firstSweep);
+      await broom.stop();
       counter.close();
       await work.close();
       await objects.close();
@@ -153,21 +154,6 @@ async function wireAudit({ dir, database, log }: WiringInput) {
     record: createRecord(epoch),
     sealer: createSealer({ database, epoch, key: sealKeyIn(dir), heads, log }),
   };
-}
-
-const sweepEveryMs = 3_600_000;
-/** When everybody who waited for the start has been served. */
-const firstSweepMs = 60_000;
-
-async function sweep({ database, clock, log }: WiringInput, identity: Identity): Promise<void> {
-  try {
-    await identity.sweep();
-    await sweepAnswers(database, clock.now());
-    // An hour more than cursors are honoured, so that none that is honoured leads to where rows are gone.
-    await sweepEvents(database, new Date(clock.now() - eventsKeptMs - sweepEveryMs));
-  } catch (error) {
-    log.warn("what has expired could not be swept", { error });
-  }
 }
 
 /** Tells the database that this boot lives, and hears when another copy of the data dir has taken over. */

@@ -10,7 +10,7 @@ import { type Gateway, type Surroundings, serve } from "../gateway.ts";
 import { objectsOf, partialsOf } from "./artifacts-objects.ts";
 import { type Artifact, bytesOf, Shelf, type Store, send, sha256Of } from "./artifacts-shelf.ts";
 import { output } from "./caller.ts";
-import { type Check, expect, expectEqual } from "./checks.ts";
+import { type Check, eventually, expect, expectEqual } from "./checks.ts";
 
 const uploads = 200;
 const bytesMax = 200_000;
@@ -19,19 +19,29 @@ export const crashConfig = `limits: { control: { requests_per_minute: null } }\n
 
 type Options = { rounds: number; seed: number };
 
-export async function killed(check: Check, surroundings: Surroundings, store: Store, { rounds, seed }: Options) {
-  let gateway: Gateway | undefined = await serve([], surroundings);
+export async function killed(
+  check: Check,
+  surroundings: Surroundings,
+  store: Store,
+  { rounds, seed }: Options,
+) {
+  let gateway: Gateway = await serve([], surroundings);
   try {
     const chaos = new Chaos(surroundings, store, seed, await Shelf.open(gateway, surroundings));
-    await check(`no half object is seen after ${rounds} × kill -9 (${store.name}, seed ${seed})`, async () => {
-      for (let round = 1; round <= rounds; round++) {
-        await chaos.strike(gateway as Gateway);
-        const startedAt = Date.now();
-        gateway = await serve([], surroundings);
-        await chaos.inspect(gateway, startedAt);
-      }
-      return chaos.words();
-    });
+    await check(
+      `no half object is seen after ${rounds} × kill -9 (${store.name}, seed ${seed})`,
+      async () => {
+        for (let round = 1; round <= rounds; round++) {
+          const { port } = gateway;
+          await chaos.strike(gateway);
+          const startedAt = Date.now();
+          // Tokens are for one public URL, and that names the port.
+          gateway = await serve([], surroundings, { port });
+          await chaos.inspect(gateway, startedAt);
+        }
+        return chaos.words();
+      },
+    );
     await check(`the next purge finishes what was begun (${store.name})`, () => chaos.finish());
   } finally {
     await gateway.stop();
@@ -72,7 +82,10 @@ class Chaos {
         stdio: ["ignore", "ignore", "ignore"],
       }),
     );
-    await Bun.sleep(200 + 1_800 * this.#random());
+    const until = this.#counts.confirmed + 10 + Math.floor(this.#random() * 120);
+    const enough = () => Promise.resolve(this.#counts.confirmed >= until);
+    await eventually(enough, (is) => is, 10_000);
+    await Bun.sleep(100 * this.#random());
     for (const purge of purges) purge.kill("SIGKILL");
     await gateway.stop("SIGKILL");
     await Promise.all([...asked, ...purges.map(({ exited }) => exited)]);
@@ -164,7 +177,10 @@ class Chaos {
     for (let cursor = ""; ; ) {
       const from = cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`;
       const path = `/sessions/${this.shelf.sessionId}/artifacts?limit=200${from}`;
-      const { status, body } = await this.shelf.ask<{ data: Artifact[]; next_cursor: string | null }>("GET", path);
+      const { status, body } = await this.shelf.ask<{ data: Artifact[]; next_cursor: string | null }>(
+        "GET",
+        path,
+      );
       expectEqual(status, 200, `the list (${JSON.stringify(body)})`);
       all.push(...body.data);
       if (body.next_cursor === null) return all;

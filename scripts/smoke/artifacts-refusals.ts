@@ -1,7 +1,8 @@
 /** What is refused, with its code: at the gateway before anything is sent, at the store, and at completion. */
+
+import { bytesOf, type File, type Sent, type Shelf, type Store, send } from "./artifacts-shelf.ts";
 import type { Check } from "./checks.ts";
 import { expect, expectEqual } from "./checks.ts";
-import { bytesOf, type File, type Sent, type Shelf, type Store, send } from "./artifacts-shelf.ts";
 
 /** What the gateway must be set to. */
 export const refusingConfig = `artifacts: { size_bytes_max: 300000, quota_bytes: 1000000 }

@@ -3,6 +3,7 @@
  * The stores are the local one and, where Ceph is installed, a real server that speaks S3.
  */
 import { isMissing, startObjectStore, type TestObjectStore } from "../../src/testing/object-store.ts";
+import { desktopOrigin } from "../demo-files.ts";
 import { type Gateway, type Surroundings, tokenOf } from "../gateway.ts";
 import { output } from "./caller.ts";
 import { expect } from "./checks.ts";
@@ -29,7 +30,9 @@ export class Shelf {
     const client = await local("client", "create", "--name", "shelf", ...kind);
     const token = await tokenOf(gateway, client, { ttl_seconds: "3600" });
     const shelf = new Shelf(gateway, project.id, "", token);
-    const made = await shelf.ask<{ id: string }>("POST", `/projects/${project.id}/sessions`, { title: "files" });
+    const made = await shelf.ask<{ id: string }>("POST", `/projects/${project.id}/sessions`, {
+      title: "files",
+    });
     expect(made.status === 201, `no session: ${JSON.stringify(made.body)}`);
     return new Shelf(gateway, project.id, made.body.id, token);
   }
@@ -132,9 +135,10 @@ export async function openStores(): Promise<Store[]> {
   return [local, await storeAt(server)];
 }
 
-/** In a bucket of its own. */
+/** In a bucket of its own, which the desktop app's pages may use. */
 export async function storeAt(server: TestObjectStore): Promise<Store> {
   const name = await server.bucket();
+  await server.cors(name, [desktopOrigin]);
   const env = {
     SPECGATE_STORAGE: "s3",
     S3_ENDPOINT: server.endpoint,

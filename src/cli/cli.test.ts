@@ -40,6 +40,7 @@ async function specgate(
       err += text;
     },
     stdin: async () => stdin,
+    stdinBytes: () => new Blob([stdin]).stream(),
     isTerminal: false,
     osUser: "tester",
     homeDir: home,

@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { clientVariables, type Variable, variables } from "../platform/config-variables.ts";
 import { Failure } from "../platform/failure.ts";
 import { addApprovalCommands } from "./approval.ts";
+import { addArtifactCommands } from "./artifact.ts";
 import { addAuditCommands } from "./audit.ts";
 import { addCheckCommands } from "./check.ts";
 import { addClientCommands } from "./client.ts";
@@ -21,6 +22,7 @@ import { addLogoutCommand } from "./logout.ts";
 import { addMigrateCommand } from "./migrate.ts";
 import { printable, printOne } from "./print.ts";
 import { addProjectCommands } from "./project.ts";
+import { addPurgeCommand } from "./purge.ts";
 import { addReportCommands } from "./report.ts";
 import { serve } from "./serve.ts";
 import { addSessionCommands } from "./session.ts";
@@ -68,11 +70,13 @@ function buildProgram(world: World): Command {
   addTokenCommands(program, world);
   addUsageCommand(program, world);
   addAuditCommands(program, world);
+  addPurgeCommand(program, world);
   addSessionCommands(program, world);
   addIterationCommands(program, world);
   addTaskCommands(program, world);
   addSyncCommands(program, world);
   addReportCommands(program, world);
+  addArtifactCommands(program, world);
   addCheckCommands(program, world);
   addGateCommands(program, world);
   addApprovalCommands(program, world);
@@ -123,6 +127,7 @@ const examples = `Examples:
   $ specgate login --url https://gate.example.com                sign in to a gateway elsewhere
   $ specgate session create "Invoices" --project prj_…           then, over HTTP, what a team works on
   $ specgate sync tasks tasks.md --session ses_…
+  $ specgate artifact put build.zip --session ses_…
   $ specgate iteration pass itr_…                                if the project's gates say so
 `;
 

@@ -21,7 +21,8 @@ export type Control = {
   get<Answer>(path: Path, query?: Query): Promise<Answer>;
   /** Every row of a list, page by page. */
   all<Row>(path: Path, query?: Query): Promise<Row[]>;
-  post<Answer>(path: Path, body?: object): Promise<Answer>;
+  /** `key` is what the gateway knows the request by when it is sent again, even by another process. */
+  post<Answer>(path: Path, body?: object, key?: string): Promise<Answer>;
   patch<Answer>(path: Path, body: object): Promise<Answer>;
   put<Answer>(path: Path, body: object): Promise<Answer>;
   delete<Answer>(path: Path): Promise<Answer>;
@@ -31,9 +32,9 @@ const pageRows = 200;
 
 export async function openControl(world: World, flags: GatewayFlags): Promise<Control> {
   const call = await api(world, flags);
-  const send = <Answer>(method: string, path: Path, body?: object): Promise<Answer> => {
+  const send = <Answer>(method: string, path: Path, body?: object, key?: string): Promise<Answer> => {
     const headers = new Headers();
-    if (method === "POST") headers.set("idempotency-key", crypto.randomUUID());
+    if (method === "POST") headers.set("idempotency-key", key ?? crypto.randomUUID());
     if (body !== undefined) headers.set("content-type", "application/json");
     const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
     return insist(world, async () => (await answerOf(await call(path, init))) as Answer);
@@ -53,7 +54,7 @@ export async function openControl(world: World, flags: GatewayFlags): Promise<Co
       } while (cursor !== null);
       return rows;
     },
-    post: (path, body) => send("POST", path, body),
+    post: (path, body, key) => send("POST", path, body, key),
     patch: (path, body) => send("PATCH", path, body),
     put: (path, body) => send("PUT", path, body),
     delete: (path) => send("DELETE", path),

@@ -30,6 +30,7 @@ const kinds = {
   tsk: "a task",
   rpt: "a report",
   apv: "an approval",
+  art: "an artifact",
 } as const satisfies Partial<Record<Prefix, string>>;
 
 export function parseId(prefix: keyof typeof kinds): (text: string) => string {

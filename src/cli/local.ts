@@ -18,6 +18,7 @@ import type { Tokens } from "../features/tokens/tokens.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Config } from "../platform/config.ts";
 import { signingSecretsOf } from "../platform/config-signing.ts";
+import type { DataDir } from "../platform/data-dir.ts";
 import { Failure } from "../platform/failure.ts";
 import { silentLog } from "../platform/log.ts";
 import { assembleIdentity, type Identity } from "../wiring-identity.ts";
@@ -28,22 +29,25 @@ import type { World } from "./world.ts";
 
 export type LocalFlags = { dataDir?: string };
 
-export type Local = Pick<Identity, "users" | "projects" | "clients" | "keys"> & {
+export type Local = Pick<Identity, "users" | "projects" | "clients" | "keys" | "sweep"> & {
   readonly actor: Actor;
+  readonly config: Config;
+  readonly dir: DataDir;
   readonly database: Database;
+  readonly record: RecordAudit;
   /** Throws `unknown_signing_secret` when the gateway would refuse what is signed here. */
   tokens(): Promise<Tokens>;
   /** The audit log's heads kept on this machine. */
   readonly heads: Heads;
 };
 
-/** Opens, works, and closes whatever happened. */
+/** Opens, works, and closes whatever happened. `config`: of a command that needs the file too. */
 export async function withLocal<T>(
   world: World,
   flags: LocalFlags,
   work: (local: Local) => Promise<T>,
+  config = configWithoutFile(world, flags),
 ): Promise<T> {
-  const config = configWithoutFile(world, flags);
   const opened = await openLocalDatabase(world, config, "local command");
   try {
     await requireSchema(opened.database);
@@ -90,7 +94,10 @@ function furnish(
   return {
     ...identity,
     actor: { id: world.osUser, kind: "local", clientId: null, ip: null, userAgent: null, requestId: null },
+    config,
+    dir: place.dir,
     database,
+    record: books.record,
     async tokens() {
       await registerSecrets(
         database,

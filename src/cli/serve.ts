@@ -15,6 +15,7 @@ import { Failure } from "../platform/failure.ts";
 import { createLog, type Log } from "../platform/log.ts";
 import { type Parts, wire } from "../wiring.ts";
 import { welcomeFirst } from "./first-run.ts";
+import { noteConfigFile } from "./noted-config.ts";
 import { notePublicUrl } from "./public-url.ts";
 import { createReload } from "./reload.ts";
 import { type ExitCode, Misuse, type World } from "./world.ts";
@@ -101,6 +102,7 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
   closing.push(() => server.stop(true));
   // For commands beside the gateway.
   notePublicUrl(dir, addresses().publicUrl);
+  noteConfigFile(dir, config.file);
   const firstRun = await welcomeFirst(world, config, parts, dir);
   closing.push(() => firstRun.stop());
   return { url: addresses().publicUrl, parts, server, reload: reload.now };

@@ -7,10 +7,13 @@ import type { Host } from "../platform/host.ts";
 export type World = {
   readonly env: Record<string, string | undefined>;
   readonly cwd: string;
-  stdout(text: string): void;
+  /** Bytes are written as they are. */
+  stdout(text: string | Uint8Array): void;
   stderr(text: string): void;
   /** All of standard input, as text. */
   stdin(): Promise<string>;
+  /** Standard input as it comes, instead of `stdin`. */
+  stdinBytes(): AsyncIterable<Uint8Array>;
   /** Whether a person sees `stderr` as it is written. */
   readonly isTerminal: boolean;
   readonly osUser: string;

@@ -2,9 +2,11 @@
  * The event log's writing half: what happened in a project, in the transaction in which it happened. Whoever reads it
  * (features/events) sees commits in their order, whatever the order of these inserts.
  */
-import { sql } from "drizzle-orm";
+import { lt, sql } from "drizzle-orm";
 import type { Database, Db } from "./database.ts";
+import { events } from "./schema.ts";
 import { storableJson } from "./storable.ts";
+import { forGood, type SweepTerms, sweepRows } from "./sweep.ts";
 
 export type NewEvent = {
   readonly projectId: string;
@@ -25,16 +27,10 @@ export async function insertEvents(tx: Db, told: readonly NewEvent[]): Promise<v
       as told ("projectId" text, "sessionId" text, type text, payload jsonb)`);
 }
 
-const sweptAtOnce = 20_000;
-
-/** Forgets what happened before, a piece at a time: as one statement it could take longer than a statement may. */
-export async function sweepEvents({ db }: Pick<Database, "db">, before: Date): Promise<void> {
-  for (let swept = sweptAtOnce; swept === sweptAtOnce; ) {
-    const found = await db.execute<{ swept: number }>(sql`
-      with gone as (
-        delete from events where (xid, id) in (select xid, id from events where at < ${before.toISOString()}::timestamptz limit ${sweptAtOnce})
-        returning id
-      ) select count(*)::int as swept from gone`);
-    swept = found[0]?.swept ?? 0;
-  }
-}
+/** Forgets what happened before, in the order in which it is read: what is kept behind a cursor that is kept is whole. */
+export const sweepEvents = (
+  { db }: Pick<Database, "db">,
+  before: Date,
+  terms: SweepTerms = forGood,
+): Promise<number> =>
+  sweepRows(db, { table: events, isOver: lt(events.at, before), order: sql`xid, id` }, terms);

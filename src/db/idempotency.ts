@@ -10,6 +10,7 @@ import { sha256 } from "../platform/digest.ts";
 import { Failure } from "../platform/failure.ts";
 import type { Database, Db } from "./database.ts";
 import { idempotency } from "./schema.ts";
+import { forGood, type SweepTerms, sweepRows } from "./sweep.ts";
 
 /** One request, as often as it is sent. */
 export type Claim = {
@@ -72,9 +73,12 @@ export async function keepAnswer(tx: Db, claim: Claim, answer: KeptAnswer): Prom
     .onConflictDoNothing();
 }
 
-export async function sweepAnswers({ db }: Pick<Database, "db">, now: number): Promise<void> {
-  await db.delete(idempotency).where(lt(idempotency.at, new Date(now - keptMs)));
-}
+export const sweepAnswers = (
+  { db }: Pick<Database, "db">,
+  now: number,
+  terms: SweepTerms = forGood,
+): Promise<number> =>
+  sweepRows(db, { table: idempotency, isOver: lt(idempotency.at, new Date(now - keptMs)) }, terms);
 
 const isClaim = ({ principal, method, path, key }: Claim) =>
   and(

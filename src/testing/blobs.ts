@@ -93,7 +93,7 @@ export function termsFor(bytes: Uint8Array, more: Partial<UploadTerms> = {}): Up
 
 export async function put(
   { url, headers }: SignedUpload,
-  body: BodyInit,
+  body: Uint8Array | string,
   more: Record<string, string> = {},
 ): Promise<string> {
   const response = await fetch(url, { method: "PUT", headers: { ...headers, ...more }, body });

@@ -12,7 +12,7 @@ import { desktop, runAt, type Said } from "./terminal.ts";
 
 type Around = Partial<Pick<World, "isTerminal" | "openBrowser" | "sleep">> & {
   env?: Record<string, string>;
-  stdin?: string;
+  stdin?: string | Uint8Array;
 };
 export type Shell = ReturnType<typeof openShell>;
 
@@ -23,12 +23,17 @@ export function openShell(url: string, bearer?: string) {
   const specgate = async (args: string | readonly string[], around: Around = {}): Promise<Said> => {
     const { env = {}, stdin = "", ...more } = around;
     const list = typeof args === "string" ? args.split(" ") : args;
-    const shell = { env: { SPECGATE_URL: url, ...token, ...env }, stdin: async () => stdin };
+    const shell = {
+      env: { SPECGATE_URL: url, ...token, ...env },
+      stdin: () => new Response(stdin).text(),
+      stdinBytes: () => new Blob([stdin]).stream(),
+    };
     const said = await runAt(home, list, { ...shell, ...more });
     if (bearer !== undefined) expect(said.out + said.err).not.toContain(bearer);
     return said;
   };
   return {
+    home,
     specgate,
     /** What a command that must succeed prints with `--json`. */
     async json<T = Record<string, unknown>>(args: string | readonly string[], around?: Around): Promise<T> {

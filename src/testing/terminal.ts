@@ -21,12 +21,14 @@ export async function runAt(home: string, args: readonly string[], around: Parti
     env: {},
     cwd: home,
     stdout: (text) => {
-      said.out += text;
+      // Bytes one by one, so that a test sees each of them.
+      said.out += typeof text === "string" ? text : Buffer.from(text).toString("latin1");
     },
     stderr: (text) => {
       said.err += text;
     },
     stdin: async () => "",
+    stdinBytes: () => new Blob([]).stream(),
     isTerminal: false,
     osUser: "tester",
     homeDir: home,

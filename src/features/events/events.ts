@@ -12,7 +12,7 @@ import type { Cursors } from "../../platform/page.ts";
 import { isEndedBy, type Principal } from "../../platform/principal.ts";
 import { isAdmin, rightsIn } from "../../platform/scopes.ts";
 import type { EventFeed } from "./feed.ts";
-import type { Position } from "./store.ts";
+import { type Position, reachesBack } from "./store.ts";
 import { type Beginning, type Sight, Subscription } from "./subscription.ts";
 
 export type EventsNeeds = {
@@ -20,6 +20,8 @@ export type EventsNeeds = {
   feed: EventFeed;
   cursors: Cursors;
   clock: Clock;
+  /** How long cursors are honoured, as the configuration says right now. The log keeps a little more. */
+  keptMs: () => number;
   /** Counts clusters: the transaction ids in a cursor belong to one. */
   epoch: number;
   /** Calls back with the subject of each revocation; returns how to stop. */
@@ -28,8 +30,8 @@ export type EventsNeeds = {
   isEnded: (principal: Principal, since: Date) => Promise<boolean>;
 };
 
-/** As long as the log keeps what happened. */
-export const eventsKeptMs = 86_400_000;
+/** However short the setting is or was, the log keeps this much; beyond it a cursor is held against the log. */
+const alwaysKeptMs = 3_600_000;
 const recheckMs = 30_000;
 /** How much the database's clock, by which revocations are dated, may be behind. */
 const clocksApartMs = 10_000;
@@ -60,7 +62,8 @@ export class Events {
       isOver ||= concerns(principal, subject);
     });
     // What was written before the reader came is not news to it; what ends it meanwhile is.
-    await feed.read().finally(stop);
+    const asked = Promise.all([this.#beginning(lastEventId), feed.read()]);
+    const [beginning] = await asked.finally(stop);
     this.#requireRoom(principal);
     const sight = { ...sightOf(principal, projectId), sessionId: principal.sessionId };
     const seal = (position: Position, atMs: number) => this.#seal(position, atMs);
@@ -69,7 +72,7 @@ export class Events {
       this.#open.delete(subscription);
     };
     const needs = { db: database.db, feed, seal };
-    const subscription = new Subscription(needs, sight, this.#beginning(lastEventId), close);
+    const subscription = new Subscription(needs, sight, beginning, close);
     const end = setTimeout(() => subscription.end(), lifeMs(principal, this.#needs.clock.now()));
     this.#open.set(subscription, { principal, since: new Date(Date.now() - clocksApartMs) });
     if (isOver) subscription.end();
@@ -101,17 +104,29 @@ export class Events {
   }
 
   /** A cursor that is too old, of another cluster, or none of ours at all: the reader begins anew and is told so. */
-  #beginning(lastEventId: string | null): Beginning {
+  async #beginning(lastEventId: string | null): Promise<Beginning> {
     if (lastEventId === null || lastEventId === "") return { from: null, reset: false };
+    const from = await this.#kept(lastEventId);
+    return { from, reset: from === null };
+  }
+
+  async #kept(cursor: string): Promise<Position | null> {
+    const [epoch, xid = "0", id, atMs] = this.#opened(cursor);
+    const position = { xid, id: Number(id) };
+    const ageMs = this.#needs.clock.now() - Number(atMs);
+    if (epoch !== String(this.#needs.epoch) || !(ageMs <= this.#needs.keptMs())) return null;
+    // When cursors were honoured for a shorter time until now, some of what followed this one may be gone already.
+    const isWhole = ageMs <= alwaysKeptMs || (await reachesBack(this.#needs.database.db, position));
+    return isWhole ? position : null;
+  }
+
+  #opened(cursor: string): string[] {
     try {
-      const [epoch, xid = "0", id, atMs] = this.#needs.cursors.open(list, lastEventId);
-      const isKept = Number(atMs) >= this.#needs.clock.now() - eventsKeptMs;
-      if (isKept && epoch === String(this.#needs.epoch))
-        return { from: { xid, id: Number(id) }, reset: false };
+      return this.#needs.cursors.open(list, cursor);
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
+      if (error instanceof Failure) return [];
+      throw error;
     }
-    return { from: null, reset: true };
   }
 
   #endWith(subject: string): void {

@@ -47,6 +47,14 @@ export async function readEvents(
   }));
 }
 
+/** Whether the log still holds anything up to this position: what goes first is what was written first. */
+export async function reachesBack(db: Db, { xid, id }: Position): Promise<boolean> {
+  const [row] = await db.execute<{ reaches: boolean }>(sql`
+    select exists (
+      select from events where (xid, id) <= (${xid}::xid8, ${id}::bigint)) as reaches`);
+  return row?.reaches ?? false;
+}
+
 /** Carries no data: whoever listens reads the log. */
 export async function notifyEvents(db: Db, channel: string): Promise<void> {
   await db.execute(sql`select pg_notify(${channel}, '')`);

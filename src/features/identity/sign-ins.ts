@@ -7,6 +7,7 @@
  */
 import type { Origin } from "../../db/audit-entry.ts";
 import type { Database, Db } from "../../db/database.ts";
+import type { SweepTerms } from "../../db/sweep.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { sha256 } from "../../platform/digest.ts";
 import { newId } from "../../platform/ids.ts";
@@ -122,9 +123,9 @@ export class SignIns {
   }
 
   /** Drops browsers that have been over since `before`, and apps that have been for three months. */
-  sweep(before: Date): Promise<void> {
+  sweep(before: Date, terms: SweepTerms) {
     const appsBefore = new Date(before.getTime() - appsKeptMs);
-    return sweepSignIns(this.#needs.database.db, before, appsBefore);
+    return sweepSignIns(this.#needs.database.db, { before, appsBefore }, terms);
   }
 
   #times(lifeMs: number): { createdAt: Date; usedAt: Date; expiresAt: Date } {

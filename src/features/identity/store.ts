@@ -4,6 +4,7 @@
 import { and, asc, count, desc, eq, gt, isNull, lt, ne, or, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { clients, setupLinks, signIns, users } from "../../db/schema.ts";
+import { type SweepTerms, sweepRows } from "../../db/sweep.ts";
 import type { UserRole } from "./contract.ts";
 
 export type UserRow = typeof users.$inferSelect;
@@ -212,10 +213,18 @@ export async function listSignIns(
 }
 
 /** Apps' sign-ins stay longer: while there is one, a client that registered itself is somebody's. */
-export async function sweepSignIns(db: Db, before: Date, appsBefore: Date): Promise<void> {
-  const isOver = (since: Date) => or(lt(signIns.expiresAt, since), lt(signIns.endedAt, since));
-  await db.delete(signIns).where(or(and(isNull(signIns.clientId), isOver(before)), isOver(appsBefore)));
-  await db.delete(setupLinks).where(lt(setupLinks.expiresAt, before));
+export async function sweepSignIns(db: Db, times: { before: Date; appsBefore: Date }, terms: SweepTerms) {
+  const endedBy = (time: Date) =>
+    sql`least(${signIns.expiresAt}, ${signIns.endedAt}) < ${time.toISOString()}::timestamptz`;
+  const isOver = sql`((${signIns.clientId} is null and ${endedBy(times.before)}) or ${endedBy(times.appsBefore)})`;
+  return {
+    sign_ins: await sweepRows(db, { table: signIns, isOver }, terms),
+    setup_links: await sweepRows(
+      db,
+      { table: setupLinks, isOver: lt(setupLinks.expiresAt, times.before) },
+      terms,
+    ),
+  };
 }
 
 export async function insertSetupLink(db: Db, link: typeof setupLinks.$inferInsert): Promise<void> {

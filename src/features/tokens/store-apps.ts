@@ -13,6 +13,7 @@ import {
   tickets,
   users,
 } from "../../db/schema.ts";
+import { type SweepTerms, sweepRows } from "../../db/sweep.ts";
 import type { ClientRow, UserRow } from "./store.ts";
 
 export type CodeRow = typeof authorizationCodes.$inferSelect;
@@ -222,17 +223,24 @@ export async function lockRefresh(db: Db, hash: Uint8Array): Promise<RefreshHold
   return { ...holder, head, signIn };
 }
 
-/** Drops what is over since `before`. Tokens and tickets of a sign-in go with it. */
-export async function sweepApps(db: Db, before: Date): Promise<void> {
-  await db.delete(authorizationCodes).where(lt(authorizationCodes.expiresAt, before));
-  await db.delete(deviceCodes).where(lt(deviceCodes.expiresAt, before));
-  await db.delete(tickets).where(lt(tickets.expiresAt, before));
-  await db.delete(refreshTokens).where(lt(refreshTokens.expiresAt, before));
-  // A client that registered itself and that nobody is signed in with is noise; one that was revoked must not come back.
-  await db.execute(sql`
-    delete from clients where origin in ('registration', 'document') and created_at < ${before.toISOString()}::timestamptz
-      and revoked_at is null
-      and not exists (select from sign_ins where client_id = clients.id)
-      and not exists (select from authorization_codes where client_id = clients.id)
-      and not exists (select from device_codes where client_id = clients.id)`);
+/** Drops what is over since `before`; how many, by table. Tokens and tickets of a sign-in go with it. */
+export async function sweepApps(db: Db, before: Date, terms: SweepTerms) {
+  const sweep = (table: ExpiringTable) =>
+    sweepRows(db, { table, isOver: lt(table.expiresAt, before) }, terms);
+  return {
+    authorization_codes: await sweep(authorizationCodes),
+    device_codes: await sweep(deviceCodes),
+    tickets: await sweep(tickets),
+    refresh_tokens: await sweep(refreshTokens),
+    clients: await sweepRows(db, { table: clients, isOver: isNoise(before) }, terms),
+  };
 }
+
+type ExpiringTable = typeof authorizationCodes | typeof deviceCodes | typeof tickets | typeof refreshTokens;
+
+/** A client that registered itself and that nobody is signed in with; one that was revoked must not come back. */
+const isNoise = (before: Date) => sql`
+  origin in ('registration', 'document') and created_at < ${before.toISOString()}::timestamptz and revoked_at is null
+  and not exists (select from sign_ins where client_id = clients.id)
+  and not exists (select from authorization_codes where client_id = clients.id)
+  and not exists (select from device_codes where client_id = clients.id)`;

@@ -4,6 +4,7 @@
 import { and, eq, exists, gt, gte, inArray, isNotNull, isNull, like, lt, or, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { apiKeys, clients, projects, revocations, sessions, signingSecrets, users } from "../../db/schema.ts";
+import { type SweepTerms, sweepRows } from "../../db/sweep.ts";
 import type { ProjectRole } from "../../platform/scopes.ts";
 
 export type ClientRow = typeof clients.$inferSelect;
@@ -280,9 +281,8 @@ export async function wasRevokedSince(
 }
 
 /** A log of news: whatever it ended carries its own end, or has outlived itself, a day later. */
-export async function sweepRevocations(db: Db, before: Date): Promise<void> {
-  await db.delete(revocations).where(lt(revocations.at, before));
-}
+export const sweepRevocations = (db: Db, before: Date, terms: SweepTerms): Promise<number> =>
+  sweepRows(db, { table: revocations, isOver: lt(revocations.at, before) }, terms);
 
 /** A place in the log of revocations. `xid` is a 64-bit number as text. */
 export type Place = { xid: string; id: number };

@@ -54,7 +54,7 @@ class Behind extends Error {
 }
 
 /** What the instance is locked under; the second half of the key is a hash of its id. */
-const mergeLock = 0x6d657267;
+export const mergeLock = 0x6d657267;
 
 async function mergeOnce(sql: Sql, owner: Owner, batch: Batch): Promise<void> {
   await sql.begin(async (tx) => {
