@@ -77,5 +77,5 @@ async function* unchanged(file: FileHandle, sizeBytes: number, sha256: string): 
   if (readBytes < sizeBytes) throw fileChanged();
 }
 
-export const fileChanged = (cause?: unknown): Failure =>
-  new Failure("conflict", "file_changed", "The file changed while it was uploaded; put it again", { cause });
+const fileChanged = (): Failure =>
+  new Failure("conflict", "file_changed", "The file changed while it was uploaded; put it again");

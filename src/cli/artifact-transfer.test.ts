@@ -3,17 +3,19 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ArtifactView } from "../features/artifacts/contract.ts";
 import type { SessionView } from "../features/sessions/contract.ts";
-import { startGateway, type TestGateway } from "../testing/gateway.ts";
+import { type People, startGateway, type TestGateway } from "../testing/gateway.ts";
 import { openShell, type Shell } from "../testing/shell.ts";
 import { openLine } from "../testing/store-line.ts";
 
 type Line = Awaited<ReturnType<typeof openLine>>;
 let gateway: TestGateway;
+let people: People;
 let line: Line;
 let robo: Shell;
 let session: string;
 beforeAll(async () => {
   gateway = await startGateway();
+  people = await gateway.people();
   return () => gateway.close();
 });
 beforeEach(async () => {
@@ -152,7 +154,7 @@ describe("an upload", () => {
     expect(JSON.parse(again.out)).toEqual(first);
     await robo.json(`session cancel ${session}`);
     expect(await robo.specgate(`${put()} --json`)).toEqual(again);
-    const { ed } = await gateway.people();
+    const { ed } = people;
     const reopening = { method: "PATCH", body: '{"status":"open"}' };
     await ed.fetch(`/api/v1/sessions/${session}`, {
       ...reopening,
@@ -170,7 +172,7 @@ describe("an upload", () => {
     await robo.json(`session cancel ${session}`);
     const refused = await robo.specgate(put());
     expect([refused.code, refused.out]).toEqual([1, ""]);
-    const { olga } = await gateway.people();
+    const { olga } = people;
     const path = `/api/v1/sessions/${session}`;
     const headers = { "content-type": "application/json" };
     const reopened = await olga.fetch(path, { method: "PATCH", headers, body: '{"status":"open"}' });

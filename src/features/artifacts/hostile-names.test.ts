@@ -69,7 +69,7 @@ const keptPieces = [
   "$(id)",
   "`id`",
   "$HOME",
-  "${IFS}",
+  "$IFS",
   ";rm -rf *",
   "|cat",
   "&&",
