@@ -5,8 +5,7 @@
  */
 import { type AnyElysia, Elysia } from "elysia";
 import { approvalRoutes } from "./features/approvals/routes.ts";
-import { blobRoutes } from "./features/artifacts/blob-routes.ts";
-import { artifactRoutes } from "./features/artifacts/routes.ts";
+import { artifactRoutes, blobRoutes } from "./features/artifacts/routes.ts";
 import { auditRoutes } from "./features/audit/routes.ts";
 import { eventRoutes } from "./features/events/routes.ts";
 import { gateRoutes } from "./features/gates/routes.ts";

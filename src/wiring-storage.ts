@@ -17,6 +17,11 @@ export type Storage = {
 
 export function openStorage({ config: { storage }, dir, publicUrl }: StorageNeeds): Storage {
   if (storage.kind === "s3") return { objects: createS3Store(storage), disk: null };
-  const disk = createDisk({ root: dir.file("blobs"), key: dir.secretFile("blobs-key", 32), publicUrl });
+  const disk = createDisk({
+    place: `local ${dir.instance}`,
+    root: dir.file("blobs"),
+    key: dir.secretFile("blobs-key", 32),
+    publicUrl,
+  });
   return { objects: disk, disk };
 }

@@ -25,7 +25,8 @@ export type UpkeepNeeds = {
   objects: ObjectStore;
   /** Where uploads arrive at this process; null elsewhere. */
   disk: Pick<Disk, "sweepPartials"> | null;
-  retention: () => RetentionConfig;
+  /** As the configuration says right now. */
+  gateway: () => { retention: RetentionConfig };
   clock: Clock;
   log: Log;
 };
@@ -98,7 +99,7 @@ function fileParts({ database, purge, objects, disk, clock }: UpkeepNeeds): Part
   ];
 }
 
-function rowParts({ database, identity, retention, clock }: UpkeepNeeds): Part[] {
+function rowParts({ database, identity, gateway, clock }: UpkeepNeeds): Part[] {
   const ago = (milliseconds: number) => new Date(clock.now() - milliseconds);
   const rows = (name: string, sweep: (terms: SweepTerms) => Promise<Record<string, number>>): Part => ({
     name,
@@ -112,11 +113,11 @@ function rowParts({ database, identity, retention, clock }: UpkeepNeeds): Part[]
     rows("answers", async (terms) => ({ idempotency: await sweepAnswers(database, clock.now(), terms) })),
     rows("events", async (terms) => {
       // An hour more than cursors are honoured, so that none that is honoured leads to where rows are gone.
-      const keptMs = (retention().eventsHours + 1) * hourMs;
+      const keptMs = (gateway().retention.eventsHours + 1) * hourMs;
       return { events: await sweepEvents(database, ago(keptMs), terms) };
     }),
     rows("requests", async (terms) => {
-      const { requestsDays } = retention();
+      const { requestsDays } = gateway().retention;
       return requestsDays === null ? {} : sweepCalls(database, ago(requestsDays * dayMs), terms);
     }),
   ];

@@ -92,6 +92,8 @@ export async function wire(input: WiringInput): Promise<Parts> {
   await sealer.start();
   await identity.feed.start();
   const { objects, disk } = openStorage({ config, dir, publicUrl: () => addresses().publicUrl });
+  // Nobody else uploads into this data dir, so what is unfinished now will never be finished.
+  await disk?.sweepPartials(0).catch((error: unknown) => log.warn("unfinished uploads remain", { error }));
   const work = await wireControl(input, { identity, ledger, cursors, epoch, record, objects });
 
   const limitNumbers = () => limitNumbersOf(gateway());
@@ -108,8 +110,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const streamsOpen = () => completions.admittance.streamsOpen;
   const health = createHealth({ ...input, ledger, objects, streamsOpen });
   const pulse = keepPulse(input);
-  const retention = () => gateway().retention;
-  const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk, retention });
+  const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk });
   const broom = keepUp(upkeep, log);
   return {
     config,

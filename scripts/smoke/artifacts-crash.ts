@@ -75,20 +75,15 @@ class Chaos {
     this.shelf = this.shelf.at(gateway);
     await this.#withTables((sql) => this.#age(sql));
     const asked = Array.from({ length: uploads }, () => this.#upload().catch(() => {}));
-    const purges = [0, 1].map(() =>
-      Bun.spawn([this.surroundings.program ?? binary, "purge"], {
-        cwd: this.surroundings.cwd,
-        env: { PATH: process.env.PATH ?? "", HOME: this.surroundings.cwd, ...this.surroundings.env },
-        stdio: ["ignore", "ignore", "ignore"],
-      }),
-    );
+    const ended = [...this.#confirmed].slice(0, 40).map((id) => this.#delete(id).catch(() => {}));
+    const purges = [this.#purge(), this.#purge()];
     const until = this.#counts.confirmed + 10 + Math.floor(this.#random() * 120);
     const enough = () => Promise.resolve(this.#counts.confirmed >= until);
     await eventually(enough, (is) => is, 10_000);
     await Bun.sleep(100 * this.#random());
     for (const purge of purges) purge.kill("SIGKILL");
     await gateway.stop("SIGKILL");
-    await Promise.all([...asked, ...purges.map(({ exited }) => exited)]);
+    await Promise.all([...asked, ...ended, ...purges.map(({ exited }) => exited)]);
   }
 
   async inspect(gateway: Gateway, startedAt: number): Promise<void> {
@@ -106,15 +101,18 @@ class Chaos {
     await this.#withTables((sql) => this.#compare(sql));
   }
 
-  /** Everything that has ended is due now, and nothing else is there afterwards. */
+  /** What is due goes in two purges, the first of them killed; and nothing else is there afterwards. */
   async finish(): Promise<string> {
     return this.#withTables(async (sql) => {
-      await sql`update artifacts set upload_until = now() - interval '2 hours' where status in ('rejected', 'deleted')`;
-      const [{ due } = { due: 0 }] = await sql<{ due: number }[]>`
-        select count(*)::int as due from artifacts where status in ('rejected', 'deleted')`;
+      await this.#age(sql);
+      const due = await this.#due(sql);
+      const broken = this.#purge();
+      await Bun.sleep(100 + 300 * this.#random());
+      broken.kill("SIGKILL");
+      await broken.exited;
+      const halfway = await this.#due(sql);
       await output(["purge"], this.surroundings);
-      const left = await sql`select id from artifacts where status in ('rejected', 'deleted')`;
-      expectEqual(left.length, 0, "rows that were due and are not purged");
+      expectEqual(await this.#due(sql), 0, "rows that are due and not purged");
       await this.#compare(sql);
       const objects = await objectsOf(this.store, this.#dataDir);
       const rows = await sql<Row[]>`select key, status, size_bytes, sha256 from artifacts`;
@@ -122,7 +120,7 @@ class Chaos {
         if (status === "complete") expect(objects.has(key), `${key} is complete and has no object`);
         if (status === "purged") expect(!objects.has(key), `${key} is purged and has an object`);
       }
-      return `${due} rows were due; ${objects.size} objects are left, each with its row`;
+      return `${due} rows were due, ${halfway} when the first purge was killed; ${objects.size} objects are left, each with its row`;
     });
   }
 
@@ -139,12 +137,23 @@ class Chaos {
     const { status } = await this.shelf.complete(artifact.id);
     if (status !== 200) return;
     this.#counts.confirmed++;
-    if (!goes) {
-      this.#confirmed.add(artifact.id);
-      return;
-    }
-    await this.shelf.ask("DELETE", `/artifacts/${artifact.id}`);
-    this.#counts.deleted++;
+    this.#confirmed.add(artifact.id);
+    if (goes) await this.#delete(artifact.id);
+  }
+
+  async #delete(id: string): Promise<void> {
+    this.#confirmed.delete(id);
+    const { status } = await this.shelf.ask("DELETE", `/artifacts/${id}`);
+    if (status === 200) this.#counts.deleted++;
+  }
+
+  #purge(): Bun.Subprocess {
+    const { cwd, env, program = binary } = this.surroundings;
+    return Bun.spawn([program, "purge"], {
+      cwd,
+      env: { PATH: process.env.PATH ?? "", HOME: cwd, ...env },
+      stdio: ["ignore", "ignore", "ignore"],
+    });
   }
 
   /** Makes work for the purges: what was deleted, and some of what is complete. */
@@ -152,8 +161,15 @@ class Chaos {
     await sql`update artifacts set upload_until = now() - interval '2 hours' where status in ('rejected', 'deleted')`;
     const aged = await sql<{ id: string }[]>`
       update artifacts set expires_at = now() - interval '1 second' where id in
-        (select id from artifacts where status = 'complete' order by random() limit 60) returning id`;
+        (select id from artifacts where status = 'complete' order by random() limit 100) returning id`;
     for (const { id } of aged) this.#confirmed.delete(id);
+  }
+
+  async #due(sql: Sql): Promise<number> {
+    const [{ due } = { due: 0 }] = await sql<{ due: number }[]>`
+      select count(*)::int as due from artifacts
+      where status in ('rejected', 'deleted') or (status = 'complete' and expires_at < now())`;
+    return due;
   }
 
   /** Objects and rows, rows and the accounts of room. */

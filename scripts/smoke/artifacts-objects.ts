@@ -45,11 +45,12 @@ async function inBucket({ server, name: Bucket }: NonNullable<Store["bucket"]>):
   try {
     for (let after: string | undefined, more = true; more; ) {
       const page = await client.send(new ListObjectsV2Command({ Bucket, ContinuationToken: after }));
-      for (const { Key = "" } of page.Contents ?? []) {
+      const look = async ({ Key = "" }) => {
         const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
         const bytes = (await Body?.transformToByteArray()) ?? new Uint8Array();
         kept.set(Key, { sizeBytes: bytes.length, sha256: sha256Of(bytes) });
-      }
+      };
+      await Promise.all((page.Contents ?? []).map(look));
       after = page.NextContinuationToken;
       more = after !== undefined;
     }

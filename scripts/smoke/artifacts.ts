@@ -26,7 +26,9 @@ export async function artifacts(check: Check, dir: string, { kills, seed }: Arti
       const home = (name: string, yaml = "") => homeOf(join(dir, `${store.name}-${name}`), yaml, store);
       await runner(check, store, home("runner"));
       await refused(check, store, home("refusals", refusingConfig));
-      if (kills > 0) await killed(check, home("killed", crashConfig), store, { rounds: kills, seed });
+      // Ceph takes its time to be compared with.
+      const rounds = store.bucket === null ? kills : Math.min(kills, 1);
+      if (kills > 0) await killed(check, home("killed", crashConfig), store, { rounds, seed });
     }
   } finally {
     for (const { bucket } of stores) await bucket?.server.close();

@@ -59,7 +59,7 @@ async function purge(local: Local, terms: UpkeepTerms): Promise<UpkeepReport> {
       purge: new Purge({ ...shared, changes }),
       // Uploads arrive at the gateway: which of them are dead is for it to know.
       disk: null,
-      retention: () => config.gateway.retention,
+      gateway: () => config.gateway,
       clock: systemClock(),
     });
     return await upkeep.run(terms);
@@ -82,9 +82,7 @@ function print(world: World, { tallies, foreign, troubles }: UpkeepReport, dryRu
       : `${counted(count, "file")} (${counted(bytes, "byte")}) and ${counted(rows, "row")} ${verb}.`;
   world.stderr(`${words}\n`);
   if (foreign > 0)
-    world.stderr(
-      `${counted(foreign, "old object")} in the store belong to no project or person here, and stay.\n`,
-    );
+    world.stderr(`Old objects in the store that are of no project or person here, and stay: ${foreign}.\n`);
   for (const trouble of troubles) world.stderr(`specgate: ${printable(sentence(trouble))}\n`);
 }
 

@@ -177,7 +177,7 @@ async function untilStopped(world: World, { parts, server, reload }: Running, lo
   parts.health.drain();
   // Who listens comes back, elsewhere if there is an elsewhere.
   parts.events.close();
-  await parts.completions.drain(drainMs);
+  await Promise.all([parts.completions.drain(drainMs), parts.disk?.drain(drainMs)]);
   // A call is over for the books a moment before its last byte is out.
   const deadline = performance.now() + lastBytesMs;
   while (server.pendingRequests > 0 && performance.now() < deadline) await Bun.sleep(10);

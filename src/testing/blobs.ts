@@ -1,14 +1,14 @@
 /**
  * The local store behind the edge, the router and the guard, without the rest of the gateway: for tests of /blobs.
  */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mount } from "../app.ts";
-import { blobRoutes } from "../features/artifacts/blob-routes.ts";
 import { createDisk, type Disk, type DiskNeeds } from "../features/artifacts/disk.ts";
 import type { SignedUpload, UploadTerms } from "../features/artifacts/object-store.ts";
+import { blobRoutes } from "../features/artifacts/routes.ts";
 import { createEdge } from "../platform/edge.ts";
 import { createGuard } from "../platform/guard.ts";
 import { silentLog } from "../platform/log.ts";
@@ -23,11 +23,12 @@ export type Blobs = {
 type Options = Partial<Pick<DiskNeeds, "root" | "limits" | "clock">> & { idleSeconds?: number };
 
 export function startBlobs({ idleSeconds = 30, ...options }: Options = {}): Blobs {
-  const root = options.root ?? join(mkdtempSync(join(tmpdir(), "blobs-")), "blobs");
+  const scratch = mkdtempSync(join(tmpdir(), "blobs-"));
+  const root = options.root ?? join(scratch, "blobs");
   let url = "http://127.0.0.1:1";
   const publicUrl = () => url;
   const key = crypto.getRandomValues(new Uint8Array(32));
-  const disk = createDisk({ ...options, root, key, publicUrl });
+  const disk = createDisk({ place: "local", ...options, root, key, publicUrl });
   const guard = createGuard({
     authenticate: nobody,
     authenticateCookie: async () => null,
@@ -65,6 +66,7 @@ export function startBlobs({ idleSeconds = 30, ...options }: Options = {}): Blob
     async close() {
       await disk.close();
       await server.stop(true);
+      rmSync(scratch, { recursive: true });
     },
   };
 }

@@ -101,7 +101,11 @@ ${call}
     ...files,
     { name: "utf16.html", type: "text/html", bytes: utf16(html) },
     { name: "packed.svgz", type: "image/svg+xml", bytes: new Uint8Array(gzipSync(svg)) },
-    { name: "pixel.png", type: "image/png", bytes: new Uint8Array([...pngSignature, ...files[0]!.bytes]) },
+    {
+      name: "pixel.png",
+      type: "image/png",
+      bytes: new Uint8Array([...pngSignature, ...new TextEncoder().encode(html)]),
+    },
   ];
 }
 

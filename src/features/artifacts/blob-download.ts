@@ -4,6 +4,7 @@
  * The bytes go from the disk to the socket by the runtime, so that memory does not grow with them. Ranges and conditions
  * are those of RFC 9110 sections 13 and 14, without multipart answers.
  */
+import type { Call } from "../../platform/call.ts";
 import { Failure } from "../../platform/failure.ts";
 import { type DownloadClaim, encode } from "./blob-url.ts";
 
@@ -22,6 +23,28 @@ export function downloadResponse(asked: Headers, file: BlobFile, claim: Download
   headers["content-length"] = String(to - from);
   if (range !== null) headers["content-range"] = `bytes ${from}-${to - 1}/${file.sizeBytes}`;
   return new Response(Bun.file(file.path).slice(from, to), { status: range === null ? 200 : 206, headers });
+}
+
+/** Sockets take that much at once, so whoever is slow with less is not seen. */
+const seenBytes = 1024 * 1024;
+const slowestBytesPerSecond = 4 * 1024;
+const openSecondsMax = 3600;
+
+/**
+ * Lets a slow reader rest. Bun goes back to the server's idle timeout with every piece that leaves, and between two
+ * pieces a slow reader may work through megabytes of the socket's: so it is told again and again, for as long as the
+ * whole would take at the slowest. Nobody tells when a file has left; to move the timeout of an answer that has is nothing.
+ */
+export function keepOpen({ stayOpen, request }: Call, sizeBytes: number): void {
+  if (sizeBytes <= seenBytes) return;
+  stayOpen(60);
+  const pulse = setInterval(() => stayOpen(60), 3_000);
+  const stop = () => {
+    clearInterval(pulse);
+    clearTimeout(end);
+  };
+  const end = setTimeout(stop, Math.min(openSecondsMax, sizeBytes / slowestBytesPerSecond) * 1000);
+  request.signal.addEventListener("abort", stop, { once: true });
 }
 
 const fixedHeaders = {

@@ -3,10 +3,11 @@
  */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { statfs } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Blobs, newKey, put, rawPut, startBlobs, termsFor } from "../../testing/blobs.ts";
+import { type Blobs, put, rawPut, startBlobs, termsFor } from "../../testing/blobs.ts";
 
 const bytes = crypto.getRandomValues(new Uint8Array(200_000));
 const mebibyte = 1024 * 1024;
@@ -37,7 +38,7 @@ const mayMount =
 
 describe("a disk", () => {
   test("keeps room for others: what has been promised counts before it has come", async () => {
-    const { bavail, bsize } = await (await import("node:fs/promises")).statfs(tmpdir());
+    const { bavail, bsize } = await statfs(tmpdir());
     const spareBytes = bavail * bsize - 500 * mebibyte;
     const blobs = startBlobs({ limits: { spareBytes } });
     const large = await blobs.disk.presignPut(termsFor(bytes, { sizeBytes: 400 * mebibyte }));
@@ -100,7 +101,7 @@ describe("a disk", () => {
 
 describe("a slow caller", () => {
   test("is waited for as long as bytes come, whatever the idle timeout of the server", async () => {
-    const blobs = startBlobs({ idleSeconds: 4, limits: { idleSeconds: 4 } });
+    const blobs = startBlobs({ idleSeconds: 4, limits: { idleSeconds: 8 } });
     const small = bytes.subarray(0, 14);
     const raw = await rawPut(await blobs.disk.presignPut(termsFor(small)), small.length);
     for (const byte of small) {
@@ -135,16 +136,73 @@ describe("a slow caller", () => {
   });
 
   test("gets the whole of a download, whatever the idle timeout of the server", async () => {
-    const blobs = startBlobs({ idleSeconds: 4 });
+    const blobs = startBlobs({ idleSeconds: 8 });
     const large = crypto.getRandomValues(new Uint8Array(65_536));
     const body = Buffer.concat(Array.from({ length: 320 }, () => large));
     const terms = termsFor(body);
     expect(await put(await blobs.disk.presignPut(terms), body)).toBe("200");
     const { url } = await blobs.disk.presignGet({ ...terms, name: "x", ttlSeconds: 60 });
-    expect(await readSlowly(url, 12_000)).toBe(body.length);
+    expect(await readSlowly(url, 13_000)).toBe(body.length);
     await blobs.close();
   }, 60_000);
 });
+
+test("a hundred megabytes come and go without being held in memory", async () => {
+  const server = Bun.spawn([process.execPath, "-e", memoryServer], { cwd: import.meta.dir, stdout: "pipe" });
+  const lines = server.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const { url, upload, download } = JSON.parse((await lines.read()).value ?? "");
+  const rss = async () => (await (await fetch(url)).json()) as { now: number; peak: number };
+  const before = await rss();
+  // From a file, and in another process than the server.
+  const file = join(mkdtempSync(join(tmpdir(), "blobs-large-")), "x");
+  await Bun.write(file, new Uint8Array(100 * mebibyte));
+  const headers = Object.entries<string>(upload.headers).flatMap(([name, value]) => [
+    "-H",
+    `${name}: ${value}`,
+  ]);
+  const status =
+    await Bun.$`curl -sS -o /dev/null -w ${"%{http_code}"} -T ${file} ${headers} ${upload.url}`.text();
+  const came = await rss();
+  const size = await Bun.$`curl -sS -o /dev/null -w ${"%{size_download}"} ${download.url}`.text();
+  const went = await rss();
+  server.kill();
+  await server.exited;
+  rmSync(file);
+  const grown = [came, went].map(({ peak }) => Math.round((peak - before.now) / mebibyte));
+  console.log(`resident memory grew by at most ${grown.join(" and ")} MiB`);
+  expect([status, size]).toEqual(["200", String(100 * mebibyte)]);
+  for (const growth of grown) expect(growth).toBeLessThan(30);
+});
+
+/** A store in a process of its own, that first signs an upload of 100 MiB of zeros and then tells its memory. */
+const memoryServer = `
+const { startBlobs, termsFor } = await import("../../testing/blobs.ts");
+const blobs = startBlobs();
+let terms = termsFor(new Uint8Array(1));
+{
+  const sha256 = new Bun.CryptoHasher("sha256");
+  for (let n = 0; n < 1600; n++) sha256.update(new Uint8Array(65536));
+  terms = { ...terms, sizeBytes: 104857600, sha256: sha256.digest("hex") };
+}
+// The store is warm when it is measured.
+const small = new Uint8Array(2_000_000);
+for (let n = 0; n < 5; n++) {
+  const upload = await blobs.disk.presignPut(termsFor(small));
+  await fetch(upload.url, { method: "PUT", headers: upload.headers, body: small });
+}
+Bun.gc(true);
+let peak = 0;
+setInterval(() => { peak = Math.max(peak, process.memoryUsage().rss); }, 2);
+const side = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch() {
+  const now = process.memoryUsage().rss;
+  const answer = Response.json({ now, peak: Math.max(now, peak) });
+  peak = 0;
+  return answer;
+} });
+const upload = await blobs.disk.presignPut(terms);
+const download = await blobs.disk.presignGet({ ...terms, name: "x" });
+console.log(JSON.stringify({ url: "http://127.0.0.1:" + side.port, upload, download }));
+`;
 
 test("a store that closes ends what is under way, and leaves nothing of it", async () => {
   const blobs = startBlobs();
@@ -156,23 +214,25 @@ test("a store that closes ends what is under way, and leaves nothing of it", asy
   await blobs.close();
 });
 
-/** Reads for so long, with long rests; how many bytes of the body came. */
-async function readSlowly(url: string, ms: number): Promise<number> {
+/** Rests for so long in the middle; how many bytes of the body came. */
+async function readSlowly(url: string, restMs: number): Promise<number> {
   const { hostname, port, pathname, search } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port) });
   socket.write(`GET ${pathname}${search} HTTP/1.1\r\nhost: ${hostname}:${port}\r\nconnection: close\r\n\r\n`);
   let received = 0;
   let head = 0;
-  const ended = new Promise<void>((resolve) =>
-    socket.once("close", () => resolve()).once("error", () => undefined),
-  );
-  socket.on("data", (some: Buffer) => {
-    if (received === 0) head = some.indexOf("\r\n\r\n") + 4;
-    received += some.length;
-    socket.pause();
-    setTimeout(() => socket.resume(), received < 2_000_000 ? ms / 20 : 0);
-  });
-  await ended;
+  let rests = 0;
+  socket
+    .on("error", () => undefined)
+    .on("data", (some: Buffer) => {
+      if (received === 0) head = some.indexOf("\r\n\r\n") + 4;
+      received += some.length;
+      if (rests === 1 || received < 4_000_000) return;
+      rests++;
+      socket.pause();
+      setTimeout(() => socket.resume(), restMs);
+    });
+  await new Promise((resolve) => socket.once("close", resolve));
   return received - head;
 }
 

@@ -41,15 +41,17 @@ const pieceBytes = 256 * 1024;
 export type Uploads = {
   /** The ETag of what is stored then. Throws what the callers' contract says of `PUT /blobs/…`. */
   receive(call: Call, claim: UploadClaim): Promise<string>;
-  /** Cuts off what is under way, and waits until it has cleaned up. */
-  close(): Promise<void>;
+  /** Takes no more, lets what is under way finish for so long, cuts off the rest, and waits until it has cleaned up. */
+  drain(waitMs: number): Promise<void>;
 };
 
 export function createUploads(files: BlobFiles, limits: UploadLimits): Uploads {
   const all = new Set<Upload>();
   const current = new Map<string, Upload>();
+  let isClosing = false;
 
   async function begin(claim: UploadClaim): Promise<Upload> {
+    if (isClosing) throw closing();
     // What has all its bytes is not cut off any more: it is there in a moment, and then this one comes too late.
     for (let older = current.get(claim.key); older?.isWhole; older = current.get(claim.key)) await older.over;
     const older = current.get(claim.key);
@@ -67,18 +69,11 @@ export function createUploads(files: BlobFiles, limits: UploadLimits): Uploads {
     upload.end();
   }
 
-  /** Sums up what every upload under way may still write, this one's included. */
-  async function requireRoom(): Promise<void> {
-    let promisedBytes = 0;
-    for (const { claim, receivedBytes } of all) promisedBytes += claim.sizeBytes - receivedBytes;
-    if ((await files.freeBytes()) - promisedBytes < limits.spareBytes) throw noRoom();
-  }
-
   async function store(call: Call, upload: Upload): Promise<string> {
     await files.checkWritable();
     // Asked after this upload has its place: from here on nobody else can store the key.
     if ((await files.find(upload.claim.key)) !== null) throw alreadyUploaded();
-    await requireRoom();
+    if ((await files.freeBytes()) - promisedBytes(all) < limits.spareBytes) throw noRoom();
     const partial = files.newPartial();
     try {
       await fill(partial, call, upload, limits);
@@ -100,12 +95,21 @@ export function createUploads(files: BlobFiles, limits: UploadLimits): Uploads {
         end(upload);
       }
     },
-    async close() {
-      const open = [...all];
-      for (const upload of open) upload.cut(closing());
-      await Promise.all(open.map(({ over }) => over));
+    async drain(waitMs) {
+      isClosing = true;
+      const over = Promise.all([...all].map((upload) => upload.over));
+      await Promise.race([over, Bun.sleep(waitMs)]);
+      for (const upload of all) upload.cut(closing());
+      await over;
     },
   };
+}
+
+/** What the uploads under way, the asking one included, may still write. */
+function promisedBytes(uploads: Iterable<Upload>): number {
+  let bytes = 0;
+  for (const { claim, receivedBytes } of uploads) bytes += claim.sizeBytes - receivedBytes;
+  return bytes;
 }
 
 /** Of Bun's reader and the standard's what both have. */
@@ -234,7 +238,9 @@ const tooMany = (): Failure =>
   });
 
 const closing = (): Failure =>
-  new Failure("unavailable", "storage_unavailable", "The gateway is shutting down. Try again.");
+  new Failure("unavailable", "storage_unavailable", "The gateway is shutting down. Try again.", {
+    retryAfterSeconds: 5,
+  });
 
 const incomplete = ({ sizeBytes }: UploadClaim, received: number, cause?: unknown): Failure =>
   new Failure(

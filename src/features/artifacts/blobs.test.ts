@@ -279,6 +279,24 @@ describe("the directory", () => {
     await own.close();
   });
 
+  test("is made again when it was tidied away under an upload", async () => {
+    const own = startBlobs();
+    const folder = "chat/uploads/usr_1/art_1";
+    let isOver = false;
+    const tidy = async () => {
+      while (!isOver) await own.disk.remove(`${folder}/nothing`);
+    };
+    const tidying = Array.from({ length: 4 }, tidy);
+    for (let round = 0; round < 100; round++) {
+      const key = `${folder}/x`;
+      expect(await put(await own.disk.presignPut(termsFor(bytes, { key })), bytes)).toBe("200");
+      await own.disk.remove(key);
+    }
+    isOver = true;
+    await Promise.all(tidying);
+    await own.close();
+  }, 30_000);
+
   test("lists what begins with a prefix, and nothing else", async () => {
     const own = startBlobs();
     expect(await Array.fromAsync(own.disk.list(""))).toEqual([]);

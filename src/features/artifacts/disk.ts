@@ -7,13 +7,15 @@
 import type { Call } from "../../platform/call.ts";
 import { type Clock, systemClock } from "../../platform/clock.ts";
 import { notFound } from "../../platform/failure.ts";
-import { type BlobFile, downloadResponse } from "./blob-download.ts";
+import { type BlobFile, downloadResponse, keepOpen } from "./blob-download.ts";
 import { asStorageFailure, BlobFiles, isKey, noRoom } from "./blob-files.ts";
 import { createUploads, type UploadLimits, usualUploadLimits } from "./blob-upload.ts";
 import { type BlobUrlNeeds, createBlobUrls, type UploadClaim } from "./blob-url.ts";
 import type { ListedObject, ObjectStore, StoredObject } from "./object-store.ts";
 
 export type DiskNeeds = Omit<BlobUrlNeeds, "clock"> & {
+  /** Tells the disks of several instances apart: what is on another\'s cannot be served, and must not be taken for gone. */
+  place: string;
   /** Made when the first bytes come. */
   root: string;
   clock?: Pick<Clock, "now">;
@@ -25,6 +27,8 @@ export type Disk = ObjectStore & {
   receive(call: Call): Promise<Response>;
   /** Answers a GET at /blobs. */
   serve(call: Call): Promise<Response>;
+  /** Takes no more uploads, and lets those under way finish for so long. */
+  drain(waitMs: number): Promise<void>;
   /** Removes what killed uploads left, when nobody has touched it for so long; returns how many. For `serve` alone. */
   sweepPartials(olderThanMs: number): Promise<number>;
 };
@@ -39,7 +43,7 @@ export function createDisk(needs: DiskNeeds): Disk {
   const uploads = createUploads(files, { ...usualUploadLimits, ...needs.limits });
   const received = createMemory();
   return {
-    place: "local",
+    place: needs.place,
     presignPut: async (terms) => urls.upload({ ...terms, key: ownKey(terms.key) }),
     presignGet: async (terms) => urls.download({ ...terms, key: ownKey(terms.key) }),
     find: (key) => guarded(async () => storedAs(await files.find(key), received.find(key))),
@@ -55,7 +59,8 @@ export function createDisk(needs: DiskNeeds): Disk {
         await files.checkWritable();
         if ((await files.freeBytes()) < readyBytesMin) throw noRoom();
       }),
-    close: () => uploads.close(),
+    drain: (waitMs) => uploads.drain(waitMs),
+    close: () => uploads.drain(0),
     async receive(call) {
       const claim = urls.readUpload(asked(call));
       const etag = await uploads.receive(call, claim);
@@ -65,9 +70,9 @@ export function createDisk(needs: DiskNeeds): Disk {
     async serve(call) {
       const claim = urls.readDownload(asked(call));
       const file = await guarded(() => there(files, claim.key));
-      // A slow reader is no idle one.
-      call.stayOpen(255);
-      return downloadResponse(call.request.headers, file, claim);
+      const response = downloadResponse(call.request.headers, file, claim);
+      keepOpen(call, Number(response.headers.get("content-length")));
+      return response;
     },
     sweepPartials: (olderThanMs) => guarded(() => files.sweepPartials(clock.now() - olderThanMs)),
   };

@@ -1,5 +1,5 @@
 /**
- * Artifacts, below `/api/v1`.
+ * Artifacts, below `/api/v1`, and the local store's bytes at `/blobs`.
  */
 import { Elysia } from "elysia";
 import { actorOf } from "../../db/audit-entry.ts";
@@ -16,6 +16,7 @@ import {
   newAttachmentForm,
   newUploadForm,
 } from "./contract.ts";
+import type { Disk } from "./disk.ts";
 
 const unparsed = { parse: "none" } as const;
 const reads = {
@@ -113,5 +114,21 @@ function oneArtifactRoutes({ guard, changes, artifacts }: ArtifactRoutesNeeds) {
         const { ttl_seconds } = parseQuery(downloadQuery, call.url.searchParams);
         return artifacts.download(params.artifact ?? "", ttl_seconds);
       }),
+    );
+}
+
+const signed = { plane: "blobs", public: "The URL's signature is the proof." } as const;
+
+/** Where the local store's signed URLs lead. A HEAD arrives at the door of GET, and has no signature of its own. */
+export function blobRoutes({ guard, disk }: { guard: Guard; disk: Disk }) {
+  return new Elysia()
+    .get(
+      "/blobs/*",
+      guard.open(signed, ({ call }) => disk.serve(call)),
+    )
+    .put(
+      "/blobs/*",
+      guard.open(signed, ({ call }) => disk.receive(call)),
+      unparsed,
     );
 }

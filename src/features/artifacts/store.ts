@@ -82,14 +82,16 @@ async function update(tx: Db, id: string, change: Record<string, unknown>): Prom
   return one(await tx.update(artifacts).set(set).where(eq(artifacts.id, id)).returning());
 }
 
+const isUploadOver = sql`${artifacts.uploadUntil} < now() - ${lateFor}`;
+
 /**
- * What was rejected or deleted keeps its room until nothing can be uploaded in its name any more: else whoever deletes
- * first and uploads then would be above every quota.
+ * Room is kept until nothing can be uploaded in its name any more: else whoever deletes first and uploads then would be
+ * above every quota.
  */
 const isDue = or(
-  and(eq(artifacts.status, "pending"), sql`${artifacts.expiresAt} < now() - ${lateFor}`),
+  and(eq(artifacts.status, "pending"), sql`${artifacts.expiresAt} < now() - ${lateFor}`, isUploadOver),
   and(eq(artifacts.status, "complete"), sql`${artifacts.expiresAt} < now()`),
-  and(inArray(artifacts.status, ["rejected", "deleted"]), sql`${artifacts.uploadUntil} < now() - ${lateFor}`),
+  and(inArray(artifacts.status, ["rejected", "deleted"]), isUploadOver),
 );
 
 /** What the store at `place` no longer has to keep, in the order of ids, from behind `after`. */

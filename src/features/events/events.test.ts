@@ -128,6 +128,26 @@ describe("the event feed", () => {
     }
   });
 
+  test("honours an old cursor as long as the log reaches back to it, however long it was kept before", async () => {
+    const { cursors } = gateway.parts;
+    await newSession();
+    const [at] = await gateway.database.sql<{ xid: string; id: string }[]>`
+      select xid::text as xid, id::text as id from events order by events.xid desc, events.id desc limit 1`;
+    const since = String(Date.now() - 2 * 3_600_000);
+    const cursor = cursors.seal("events", ["1", at?.xid ?? "", at?.id ?? "", since]);
+    const session = await newSession();
+    const first = async () => {
+      const heard = await listen(vera, ofProject, cursor);
+      await heard.until((told) => told.length >= 1);
+      heard.leave();
+      return heard.told[0];
+    };
+    expect((await first())?.data.id).toBe(session.id);
+    await gateway.database
+      .sql`delete from events where (xid, id) <= (${at?.xid ?? ""}::xid8, ${at?.id ?? ""}::bigint)`;
+    expect((await first())?.type).toBe("reset");
+  });
+
   test("ends within a second when the membership or the sign-in ends", async () => {
     const heard = await listen(vera, ofProject);
     const everywhere = await listen(vera, "/events");

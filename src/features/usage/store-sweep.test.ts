@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { sql } from "drizzle-orm";
 import { startGateway, type TestGateway } from "../../testing/gateway.ts";
+import { endRecord, startRecord } from "../../testing/ledger.ts";
 import { mergeBatch } from "./merge.ts";
 import { sweepCalls } from "./store-sweep.ts";
 
@@ -49,42 +50,18 @@ test("calls whose time is over go with their attempts, and their sums stay", asy
 });
 
 test("a call that is still open stays, and its end counts once", async () => {
-  const id = `req_${Bun.randomUUIDv7().replaceAll("-", "")}`;
-  const { instance, epoch } = await ownerOf();
-  const usual = {
-    req: id,
-    att: 1,
-    provider: "openai",
-    model: "m",
-    principal: "x",
-    endpoint: "chat",
-    requested_model: "m",
-  };
-  const at = new Date(Date.now() - 500 * dayMs).toISOString();
+  const owner = { instance: crypto.randomUUID(), epoch: 1 };
   const merge = (record: object) =>
-    mergeBatch(
-      gateway.database.sql,
-      { instance, epoch },
-      { records: [JSON.stringify(record)], epoch, reach: null },
-    );
-  await merge({ t: "start", at, stream: false, ...usual });
+    mergeBatch(gateway.database.sql, owner, { records: [JSON.stringify(record)], epoch: 1, reach: null });
+  const start = startRecord({ at: new Date(Date.now() - 500 * dayMs).toISOString() });
+  expect(await merge(start)).toEqual({ outcome: "merged", refused: [] });
   expect(await sweepCalls(gateway.database, before(), forGood)).toEqual({ requests: 0, attempts: 0 });
 
-  const spent = await sums();
-  const close = { state: "settled", status: 200, delivery: "whole", cost: 7, charged: 7, duration_ms: 5 };
-  await merge({
-    t: "end",
-    ...usual,
-    at,
-    state: "settled",
-    status: 200,
-    usage: { input: 3, output: 1 },
-    cost: 7,
-    close,
-  });
-  expect((await sums()).requests).toBe((spent.requests ?? 0) + 1);
+  const { requests = 0 } = await sums();
+  await merge(endRecord(start));
+  expect((await sums()).requests).toBe(requests + 1);
   expect(await sweepCalls(gateway.database, before(), forGood)).toEqual({ requests: 1, attempts: 1 });
-  expect((await sums()).requests).toBe((spent.requests ?? 0) + 1);
+  expect((await sums()).requests).toBe(requests + 1);
 });
 
 test("many go in pieces, of every instance, while calls are merged", async () => {
@@ -98,11 +75,3 @@ test("many go in pieces, of every instance, while calls are merged", async () =>
   expect((await swept).requests).toBe(2_550);
   for (const id of fresh) expect((await gateway.row(id))?.state).toBe("settled");
 });
-
-async function ownerOf(): Promise<{ instance: string; epoch: number }> {
-  const { instance } = gateway.dir;
-  const { epoch } = await one<{ epoch: number }>(
-    sql`select max(epoch) as epoch from instances where id = ${instance}::uuid`,
-  );
-  return { instance, epoch };
-}
