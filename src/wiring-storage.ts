@@ -6,8 +6,34 @@ import type { ObjectStore } from "./features/artifacts/object-store.ts";
 import { createS3Store } from "./features/artifacts/s3.ts";
 import type { Config } from "./platform/config.ts";
 import type { DataDir } from "./platform/data-dir.ts";
+import { type Log, silentLog } from "./platform/log.ts";
 
-export type StorageNeeds = { config: Pick<Config, "storage">; dir: DataDir; publicUrl: () => string };
+type Input = {
+  config: Pick<Config, "storage">;
+  dir: DataDir;
+  addresses: () => { publicUrl: string };
+  log: Log;
+};
+
+/** For a gateway, which alone takes uploads into its data dir. */
+export async function wireStorage(input: Input): Promise<Storage> {
+  const { addresses, log } = input;
+  const storage = openStorage({ ...input, publicUrl: () => addresses().publicUrl });
+  // Loads what it needs, so that no caller waits for it, and says early when the store is away.
+  void storage.objects.check().catch(() => undefined);
+  // Nobody else uploads here, so what is unfinished now will never be finished.
+  await storage.disk
+    ?.sweepPartials(0)
+    .catch((error: unknown) => log.warn("unfinished uploads remain", { error }));
+  return storage;
+}
+
+export type StorageNeeds = {
+  config: Pick<Config, "storage">;
+  dir: DataDir;
+  publicUrl: () => string;
+  log?: Log;
+};
 
 export type Storage = {
   readonly objects: ObjectStore;
@@ -15,8 +41,8 @@ export type Storage = {
   readonly disk: Disk | null;
 };
 
-export function openStorage({ config: { storage }, dir, publicUrl }: StorageNeeds): Storage {
-  if (storage.kind === "s3") return { objects: createS3Store(storage), disk: null };
+export function openStorage({ config: { storage }, dir, publicUrl, log = silentLog }: StorageNeeds): Storage {
+  if (storage.kind === "s3") return { objects: createS3Store(storage, { log }), disk: null };
   const disk = createDisk({
     place: `local ${dir.instance}`,
     root: dir.file("blobs"),

@@ -36,7 +36,7 @@ import type { Log } from "./platform/log.ts";
 import type { Cursors } from "./platform/page.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
-import { openStorage } from "./wiring-storage.ts";
+import { wireStorage } from "./wiring-storage.ts";
 import { createUpkeep, keepUp, type Upkeep } from "./wiring-upkeep.ts";
 
 export type WiringInput = {
@@ -91,9 +91,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
   await sealer.start();
   await identity.feed.start();
-  const { objects, disk } = openStorage({ config, dir, publicUrl: () => addresses().publicUrl });
-  // Nobody else uploads into this data dir, so what is unfinished now will never be finished.
-  await disk?.sweepPartials(0).catch((error: unknown) => log.warn("unfinished uploads remain", { error }));
+  const { objects, disk } = await wireStorage(input);
   const work = await wireControl(input, { identity, ledger, cursors, epoch, record, objects });
 
   const limitNumbers = () => limitNumbersOf(gateway());

@@ -52,6 +52,7 @@ class Probe {
   readonly #ask: Ask;
   readonly #text = `specgate doctor ${crypto.randomUUID()}\n`;
   readonly #other = this.key.replace("probe", "other");
+  readonly #loose = this.key.replace("probe", "loose");
 
   constructor(store: ObjectStore, ask: Ask) {
     this.#store = store;
@@ -71,6 +72,7 @@ class Probe {
     if (again.ok) this.warnings.push(overwrites);
     if (!(await this.#isListed())) this.warnings.push(unlisted);
     const checksBytes = await this.#refusesOtherBytes();
+    if (await this.#takesUnsignedHeaders()) this.warnings.push(unsigned);
     await this.#download();
     await this.remove();
     if ((await this.#store.find(this.key)) !== null)
@@ -84,13 +86,20 @@ class Probe {
   }
 
   async remove(): Promise<void> {
-    await Promise.all([this.key, this.#other].map((key) => this.#store.remove(key)));
+    await Promise.all([this.key, this.#other, this.#loose].map((key) => this.#store.remove(key)));
   }
 
   /** As many, so that only a checksum can tell. */
   async #refusesOtherBytes(): Promise<boolean> {
     const upload = await this.#store.presignPut(this.#terms(this.#other));
     return !(await this.#put(upload, this.#text.toUpperCase())).ok;
+  }
+
+  /** One that does no harm. AWS refuses them all; others take every one. */
+  async #takesUnsignedHeaders(): Promise<boolean> {
+    const upload = await this.#store.presignPut(this.#terms(this.#loose));
+    const headers = { ...upload.headers, "x-amz-meta-unsigned": "1" };
+    return (await this.#put({ ...upload, headers }, this.#text)).ok;
   }
 
   async #isListed(): Promise<boolean> {
@@ -126,6 +135,9 @@ class Probe {
 
 const overwrites =
   "does not honour If-None-Match, so an upload's URL can replace the object until it expires: keep artifacts.put_ttl_seconds short";
+
+const unsigned =
+  "takes headers that nobody signed, so whoever holds an upload's URL may make its object public: let the bucket's policy forbid x-amz-acl";
 
 const unlisted =
   "lists no objects to this key, so those that a crash left over are never swept: the key would be one that may list";

@@ -27,8 +27,10 @@ export type Change = {
 };
 
 /** How a POST is answered. */
-export type Answering<Shape extends z.ZodType> = {
+export type Answering<Shape extends z.ZodType, Ready = undefined> = {
   form: Shape;
+  /** What takes its time and must hold up no transaction: done before it begins, once the body has come and been judged. */
+  before?: () => Promise<Ready>;
   /** 201 when left out. */
   status?: number;
   bodyBytesMax?: number;
@@ -39,10 +41,10 @@ export type Answering<Shape extends z.ZodType> = {
 export type Changes = {
   make<T>(actor: Actor, work: (change: Change) => Promise<T>): Promise<T>;
   /** Reads the body, changes, and answers with what `work` returns; with an `Idempotency-Key`, once. */
-  answer<Shape extends z.ZodType>(
+  answer<Shape extends z.ZodType, Ready = undefined>(
     opened: OpenedBy,
-    answering: Answering<Shape>,
-    work: (change: Change, asked: z.infer<Shape>) => Promise<object>,
+    answering: Answering<Shape, Ready>,
+    work: (change: Change, asked: z.infer<Shape>, ready: Ready) => Promise<object>,
   ): Promise<Response>;
 };
 
@@ -64,7 +66,9 @@ export function createChanges(needs: ChangesNeeds): Changes {
       const { value, bytes } = await readJsonBytes(request, answering.form, bodyBytesMax);
       const actor = actorOf(principal, call);
       const claim = claimOf(request, { principal: principal.id, path: pathOf(call.url), body: bytes });
-      const run = async (change: Change) => answerOf(await work(change, value), answering.status ?? 201);
+      const ready = (await answering.before?.()) as Awaited<ReturnType<NonNullable<typeof answering.before>>>;
+      const run = async (change: Change) =>
+        answerOf(await work(change, value, ready), answering.status ?? 201);
       if (claim === null) return responseOf(await make(needs, actor, run));
       return once(needs, claim, { actor, requestId: call.id, secrets: answering.secrets ?? [] }, run);
     },

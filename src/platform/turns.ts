@@ -27,5 +27,19 @@ export function createTurns(atOnce: number): Turns {
   };
 }
 
+/** One answer for all who ask for the same at the same time. */
+export function createShared<T>() {
+  const asked = new Map<string, Promise<T>>();
+  return {
+    ask(name: string, work: () => Promise<T>): Promise<T> {
+      const known = asked.get(name);
+      if (known !== undefined) return known;
+      const answer = work().finally(() => asked.delete(name));
+      asked.set(name, answer);
+      return answer;
+    },
+  };
+}
+
 /** Lets everything else that waits for this process have its turn. */
 export const others = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -55,7 +55,8 @@ const typeForm =
 
 function wrongType(type: string, allowed: readonly string[]): FieldError | null {
   const wrong = (message: string) => ({ path: "content_type", code: "artifact_type_refused", message });
-  const [, main = "", sub = ""] = typeForm.exec(type.toLowerCase()) ?? [];
+  // Some letters beyond ASCII have small forms within it; no header could carry them.
+  const [, main = "", sub = ""] = /[^ -~]/.test(type) ? [] : (typeForm.exec(type.toLowerCase()) ?? []);
   if (main === "") return wrong("A type is such as application/zip or text/plain; charset=utf-8.");
   const isAllowed = ["*/*", `${main}/*`, `${main}/${sub}`].some((entry) => allowed.includes(entry));
   return isAllowed ? null : wrong(`This gateway keeps ${allowed.join(", ")}.`);

@@ -43,6 +43,11 @@ describe.each(storeKinds)("artifacts in the store $kind", ({ kind, isMissing }) 
       return fetch(url);
     };
 
+    test("a gateway whose store answers is ready", async () => {
+      const response = await gateway.nobody.fetch("/readyz");
+      expect(await response.json()).toMatchObject({ ready: true, checks: { storage: "ok" } });
+    });
+
     test("what a runner uploads is what a member downloads", async () => {
       const name = "รายงาน ✓ 1.txt";
       const { id, upload } = await announce(gateway.robo, session, bytes, { name });
@@ -88,6 +93,35 @@ describe.each(storeKinds)("artifacts in the store $kind", ({ kind, isMissing }) 
       const id = await keep(gateway.robo, session, bytes);
       const [first, second] = [await complete(id), await complete(id)];
       expect([second.http, second.body]).toEqual([200, first.body]);
+    });
+
+    test("whoever lost the answer to a completion gets it again, also in a session that is over since", async () => {
+      const own = await putSession(gateway.database, gateway.robo.projectId);
+      const id = await keep(gateway.robo, own, bytes);
+      await ok(gateway.robo, "PATCH", `/sessions/${own}`, { status: "cancelled" });
+      expect((await complete(id)).body.status).toBe("complete");
+    });
+
+    test("a completion that is refused for its body or its session has touched nothing", async () => {
+      const own = await putSession(gateway.database, gateway.robo.projectId);
+      const { id, upload } = await announce(gateway.robo, own, bytes);
+      await put(upload, bytes);
+      // As if other bytes had been announced: asked about them, the store would say so.
+      const { db } = gateway.database;
+      await db
+        .update(artifacts)
+        .set({ sizeBytes: bytes.length + 1 })
+        .where(eq(artifacts.id, id));
+      const path = `/artifacts/${id}/completion`;
+      expect(await refused(gateway.robo, "POST", path, { nope: 1 })).toBe("422 invalid_request");
+      expect((await show(id)).status).toBe("pending");
+      await ok(gateway.robo, "PATCH", `/sessions/${own}`, { status: "cancelled" });
+      expect(await refused(gateway.robo, "POST", path)).toBe("409 closed");
+      expect((await show(id)).status).toBe("pending");
+      await ok(people.olga, "PATCH", `/sessions/${own}`, { status: "open" });
+      expect(await refused(gateway.robo, "POST", path)).toBe("409 artifact_mismatch");
+      expect((await show(id)).status).toBe("rejected");
+      expect(await refused(gateway.robo, "POST", path)).toBe("409 artifact_mismatch");
     });
 
     test("eight completions at once complete it once", async () => {
@@ -181,6 +215,12 @@ describe.each(storeKinds)("artifacts in the store $kind", ({ kind, isMissing }) 
         [{ name: "gpj.‮exe" }, "artifact_name_refused"],
         [{ content_type: "image/svg+xml" }, "artifact_type_refused"],
         [{ content_type: "text" }, "artifact_type_refused"],
+        [{ content_type: "text/mar\u212adown" }, "artifact_type_refused"],
+        [{ content_type: `text/${"x".repeat(300)}` }, "artifact_type_refused"],
+        [{ name: "n".repeat(2_000) }, "artifact_name_refused"],
+        [{ size_bytes: 1e16 }, "artifact_too_large"],
+        [{ size_bytes: 1.5 }, "invalid_request"],
+        [{ ttl_seconds: 1e17 }, "ttl_too_long"],
         [{ content_type: "text/plain\r\nx: y" }, "artifact_type_refused"],
         [{ size_bytes: 0 }, "artifact_empty"],
         [{ size_bytes: 1_000_001 }, "artifact_too_large"],
@@ -238,6 +278,15 @@ describe.each(storeKinds)("artifacts in the store $kind", ({ kind, isMissing }) 
       expect(await refused(gateway.robo, "GET", `/artifacts/${id}/download`)).toBe("409 artifact_gone");
       expect(await refused(gateway.robo, "POST", `/artifacts/${id}/completion`)).toBe("409 artifact_gone");
       expect((await ok<ArtifactView>(gateway.robo, "DELETE", `/artifacts/${id}`)).version).toBe(3);
+    });
+
+    test("what is in another store is said to be so, and stays", async () => {
+      const id = await keep(gateway.robo, session, bytes);
+      const { db } = gateway.database;
+      await db.update(artifacts).set({ place: "s3 elsewhere.example.com old" }).where(eq(artifacts.id, id));
+      expect(await refused(gateway.robo, "GET", `/artifacts/${id}/download`)).toBe("409 artifact_elsewhere");
+      expect(await refused(gateway.robo, "DELETE", `/artifacts/${id}`)).toBe("409 artifact_elsewhere");
+      expect((await show(id)).status).toBe("complete");
     });
 
     test("a list shows the newest first, by kind and status, page by page", async () => {

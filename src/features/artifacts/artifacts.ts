@@ -15,6 +15,7 @@ import type { ArtifactsConfig } from "../../platform/config.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
+import { createShared } from "../../platform/turns.ts";
 import { requireVersion } from "../../platform/versions.ts";
 import { type Offered, requireAcceptable, requireTtl } from "./acceptance.ts";
 import {
@@ -57,6 +58,7 @@ export type ArtifactsNeeds = {
 
 export class Artifacts {
   readonly #needs: ArtifactsNeeds;
+  readonly #inspections = createShared<Inspection>();
 
   constructor(needs: ArtifactsNeeds) {
     this.#needs = needs;
@@ -89,7 +91,7 @@ export class Artifacts {
   /** Another URL for what is still to come. Throws 409 `artifact_complete`, `artifact_expired`, `artifact_gone`. */
   async signAgain(change: Change, id: string, ttlSeconds: number | undefined): Promise<NewArtifactView> {
     requireTtl(ttlSeconds, this.#needs.allowed().putTtlSeconds);
-    const row = await this.#lock(change.tx, id);
+    const row = await this.#lock(change.tx, found(await findArtifact(change.tx, id)));
     if (row.status === "complete") throw conflict("artifact_complete", "This artifact is complete already.");
     requirePending(row);
     const upload = await this.#sign(row, ttlSeconds);
@@ -115,30 +117,24 @@ export class Artifacts {
 
   /**
    * What the store has of a pending artifact: asked before the change begins, so that no transaction waits for a store.
-   * What is not as announced is rejected here and now, whatever becomes of the request.
+   * What is not as announced is rejected here and now. Throws 409 `closed`.
    */
   async inspect(actor: Actor, id: string): Promise<Inspection | null> {
-    const { objects, database, changes } = this.#needs;
-    const row = found(await findArtifact(database.db, id));
+    const row = found(await findArtifact(this.#needs.database.db, id));
     if (row.status !== "pending") return null;
     this.#requireHere(row);
-    const seen = await inspect(objects, row);
-    if (seen.verdict !== "mismatch") return seen;
-    const { reason } = seen;
-    const rejected = await changes.make(actor, async (change) => {
-      const { status } = found(await lockArtifact(change.tx, id));
-      if (status !== "pending") return null;
-      const ended = await endArtifact(change.tx, id, "rejected", actor.id);
-      await follow(change, "rejected", ended, { reason });
-      return ended;
-    });
-    if (rejected !== null) await this.#needs.purge.remove([rejected]);
+    if (row.sessionId !== null) await requireOpenSession(this.#needs.database.db, row.sessionId);
+    const seen = await this.#inspections.ask(row.id, () => inspect(this.#needs.objects, row));
+    if (seen.verdict === "mismatch") await this.#reject(actor, row, seen.reason);
     return seen;
   }
 
   /** `seen` is what `inspect` said. Throws 409 `artifact_missing`, `artifact_mismatch`, `artifact_gone`, `closed`. */
   async complete(change: Change, id: string, seen: Inspection | null): Promise<ArtifactView> {
-    const row = await this.#lock(change.tx, id);
+    const known = found(await findArtifact(change.tx, id));
+    // Whoever lost the answer gets it again, whatever has become of the session.
+    if (known.status === "complete") return artifactView(known);
+    const row = await this.#lock(change.tx, known);
     if (row.status === "complete") return artifactView(row);
     if (row.status === "rejected" || seen?.verdict === "mismatch") throw mismatch(seen);
     requirePending(row);
@@ -166,7 +162,7 @@ export class Artifacts {
 
   /**
    * Also in a session that is over: what should never have been uploaded must always go. Its object goes at once where
-   * the store answers, else with the next purge. Throws 412 `stale_version`.
+   * the store answers, else with the next purge. Throws 412 `stale_version`, 409 `artifact_elsewhere`.
    */
   async delete(actor: Actor, id: string, seen: number | null): Promise<ArtifactView> {
     const { changes, purge } = this.#needs;
@@ -174,6 +170,7 @@ export class Artifacts {
       const row = found(await lockArtifact(change.tx, id));
       requireVersion(row, seen);
       if (row.status !== "pending" && row.status !== "complete") return row;
+      this.#requireHere(row);
       const ended = await endArtifact(change.tx, id, "deleted", actor.id);
       await follow(change, "deleted", ended, { size_bytes: row.sizeBytes });
       return ended;
@@ -189,9 +186,6 @@ export class Artifacts {
     asked: Offered & { sha256: string },
   ): Promise<NewArtifactView> {
     const { objects, allowed } = this.#needs;
-    const { quotaBytes } = allowed();
-    const room = await takeRoom(change.tx, home.owner, asked.size_bytes, quotaBytes);
-    if (!room.ok) throw overQuota(asked.size_bytes, room.takenBytes, quotaBytes ?? 0);
     const { name, content_type: contentType, size_bytes: sizeBytes, sha256 } = asked;
     const told = { name, contentType, sizeBytes, sha256 };
     const upload = await this.#sign({ ...told, key: home.key }, asked.ttl_seconds);
@@ -203,15 +197,19 @@ export class Artifacts {
       createdBy: change.actor.id,
       uploadUntil: new Date(upload.expires_at),
     });
-    const artifact = await follow(change, "created", row, {
-      size_bytes: sizeBytes,
-      sha256,
-      content_type: contentType,
-    });
+    const details = { size_bytes: sizeBytes, sha256, content_type: contentType };
+    const artifact = await follow(change, "created", row, details);
+    // Last: until the transaction ends, others of the same owner wait here.
+    const { quotaBytes } = allowed();
+    const room = await takeRoom(change.tx, home.owner, sizeBytes, quotaBytes);
+    if (!room.ok) throw overQuota(sizeBytes, room.takenBytes, quotaBytes ?? 0);
     return { artifact, upload };
   }
 
-  async #sign({ key, contentType, sizeBytes, sha256 }: Announced, ttl?: number): Promise<UploadView> {
+  async #sign(
+    { key, contentType, sizeBytes, sha256 }: Omit<Announced, "owner">,
+    ttl?: number,
+  ): Promise<UploadView> {
     const { objects, allowed } = this.#needs;
     const ttlSeconds = ttl ?? allowed().putTtlSeconds;
     const signed = await objects.presignPut({ key, contentType, sizeBytes, sha256, ttlSeconds });
@@ -219,9 +217,21 @@ export class Artifacts {
     return { method, url, headers, expires_at: expiresAt.toISOString() };
   }
 
+  async #reject(actor: Actor, { id, sessionId }: ArtifactRow, reason: string): Promise<void> {
+    const { changes, purge } = this.#needs;
+    const rejected = await changes.make(actor, async (change) => {
+      if (sessionId !== null) await requireOpenSession(change.tx, sessionId);
+      const { status } = found(await lockArtifact(change.tx, id));
+      if (status !== "pending") return null;
+      const ended = await endArtifact(change.tx, id, "rejected", actor.id);
+      await follow(change, "rejected", ended, { reason });
+      return ended;
+    });
+    if (rejected !== null) await purge.remove([rejected]);
+  }
+
   /** In a session that is open, or of a person's own. */
-  async #lock(tx: Db, id: string): Promise<ArtifactRow> {
-    const { sessionId } = found(await findArtifact(tx, id));
+  async #lock(tx: Db, { id, sessionId }: ArtifactRow): Promise<ArtifactRow> {
     if (sessionId !== null) await requireOpenSession(tx, sessionId);
     const row = found(await lockArtifact(tx, id));
     this.#requireHere(row);
@@ -274,6 +284,6 @@ function mismatch(seen: Inspection | null): Failure {
 const overQuota = (bytes: number, takenBytes: number, quotaBytes: number): Failure =>
   conflict(
     "artifact_quota_exceeded",
-    `There is no room for ${bytes} bytes: ${takenBytes} of ${quotaBytes} are taken. Delete artifacts, or have artifacts.quota_bytes raised.`,
+    `There is no room for ${bytes} bytes: ${takenBytes} of ${quotaBytes} are taken. Delete artifacts, which makes room once nothing can be uploaded in their name any more, or have artifacts.quota_bytes raised.`,
     { taken_bytes: takenBytes, quota_bytes: quotaBytes },
   );

@@ -99,10 +99,10 @@ function oneArtifactRoutes({ guard, changes, artifacts }: ArtifactRoutesNeeds) {
     )
     .post(
       "/completion",
-      guard.closed({ ...writes, at }, async (opened) => {
+      guard.closed({ ...writes, at }, (opened) => {
         const id = opened.params.artifact ?? "";
-        const seen = await artifacts.inspect(actorOf(opened.principal, opened.call), id);
-        return changes.answer(opened, { form: completionForm, status: 200 }, (change) =>
+        const before = () => artifacts.inspect(actorOf(opened.principal, opened.call), id);
+        return changes.answer(opened, { form: completionForm, status: 200, before }, (change, _, seen) =>
           artifacts.complete(change, id, seen),
         );
       }),

@@ -104,8 +104,8 @@ export function listDue(db: Db, place: string, after: string, rowsMax: number): 
     .limit(rowsMax);
 }
 
-/** Those of them that nobody else has marked meanwhile. Gives their room back. */
-export async function markPurged(tx: Db, ids: readonly string[]): Promise<ArtifactRow[]> {
+/** Those of them that are due, and that nobody else has marked meanwhile. */
+export function markPurged(tx: Db, ids: readonly string[]): Promise<ArtifactRow[]> {
   // Locked in one order by everybody who does this.
   const locked = tx
     .select({ id: artifacts.id })
@@ -113,7 +113,7 @@ export async function markPurged(tx: Db, ids: readonly string[]): Promise<Artifa
     .where(and(inArray(artifacts.id, [...ids]), isDue))
     .orderBy(asc(artifacts.id))
     .for("update");
-  const rows = await tx
+  return tx
     .update(artifacts)
     .set({
       status: "purged",
@@ -122,15 +122,18 @@ export async function markPurged(tx: Db, ids: readonly string[]): Promise<Artifa
     })
     .where(inArray(artifacts.id, locked))
     .returning();
-  for (const owner of [...new Set(rows.map((row) => row.owner))].sort()) {
-    const own = rows.filter((row) => row.owner === owner);
+}
+
+/** Of what was marked in this transaction; last, because uploads of the same owners wait for it. */
+export async function giveRoomBack(tx: Db, purged: readonly ArtifactRow[]): Promise<void> {
+  for (const owner of [...new Set(purged.map((row) => row.owner))].sort()) {
+    const own = purged.filter((row) => row.owner === owner);
     const bytes = own.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     await tx
       .update(artifactRoom)
       .set({ sizeBytes: sql`size_bytes - ${bytes}`, objects: sql`objects - ${own.length}` })
       .where(eq(artifactRoom.owner, owner));
   }
-  return rows;
 }
 
 /**

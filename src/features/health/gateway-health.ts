@@ -31,7 +31,7 @@ export function createHealth(needs: GatewayHealthNeeds): Health {
     fetchesMax,
     checks: [
       { name: "database", check: () => database.ping(2_000) },
-      { name: "storage", check: objects.check },
+      { name: "storage", check: () => objects.check() },
       { name: "journal", check: ledger.check },
     ],
     warnings: () => {
