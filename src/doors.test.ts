@@ -85,6 +85,7 @@ async function keyWithout(scope: Scope): Promise<Actor> {
 test("every route is behind a policy, and the list of public ones is this one", () => {
   const open = doors.filter(({ policy }) => "public" in policy).map(nameOf);
   expect(open.sort()).toEqual([
+    "ALL /blobs/*",
     "GET /",
     "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/oauth-protected-resource",

@@ -5,13 +5,13 @@
  * part that fails does not keep the others from going. Nothing here decides what is over: each feature says so itself.
  */
 import type { Database } from "./db/database.ts";
-import { sweepEvents } from "./db/events.ts";
 import { sweepAnswers } from "./db/idempotency.ts";
 import type { SweepTerms } from "./db/sweep.ts";
 import type { Disk } from "./features/artifacts/disk.ts";
 import type { ObjectStore } from "./features/artifacts/object-store.ts";
 import { sweepOrphans } from "./features/artifacts/orphans.ts";
 import type { Gone, Purge } from "./features/artifacts/purge.ts";
+import { forgetEvents } from "./features/events/store.ts";
 import { sweepCalls } from "./features/usage/store-sweep.ts";
 import type { Clock } from "./platform/clock.ts";
 import type { RetentionConfig } from "./platform/config.ts";
@@ -32,8 +32,10 @@ export type UpkeepNeeds = {
 };
 
 export type UpkeepTerms = SweepTerms & {
-  /** Whether the store is listed as well, for objects that no row knows of. */
+  /** Whether the store is listed as well, for objects that should be gone. */
   readonly orphans: boolean;
+  /** Of those, the ones that have no row go too. */
+  readonly unknownObjects?: boolean;
   /** Called with the name of each part as it begins. */
   readonly onPart?: (part: string) => void;
 };
@@ -47,6 +49,8 @@ export type UpkeepReport = {
   readonly tallies: Tally[];
   /** Old objects in the store that are not this gateway's. */
   foreign: number;
+  /** Old objects in the store that should have a row here, and have none. */
+  unknown: number;
   readonly troubles: Trouble[];
 };
 
@@ -58,7 +62,7 @@ export function createUpkeep(needs: UpkeepNeeds): Upkeep {
   const parts = [...fileParts(needs), ...rowParts(needs)];
   return {
     async run(terms) {
-      const report: UpkeepReport = { tallies: [], foreign: 0, troubles: [] };
+      const report: UpkeepReport = { tallies: [], foreign: 0, unknown: 0, troubles: [] };
       for (const part of parts) {
         if (terms.signal?.aborted) break;
         terms.onPart?.(part.name);
@@ -68,10 +72,16 @@ export function createUpkeep(needs: UpkeepNeeds): Upkeep {
       }
       for (const { part, failed, error } of report.troubles)
         needs.log.warn("what is over could not go", { part, failed, error });
+      if (report.unknown > 0)
+        needs.log.warn("objects of no artifact stay in the store", { objects: report.unknown, advice });
       return report;
     },
   };
 }
+
+const advice =
+  "Was an older backup restored, or does another database share the bucket? " +
+  "Bring the newer one back; else `specgate purge --unknown-objects` removes them.";
 
 function fileParts({ database, purge, objects, disk, clock }: UpkeepNeeds): Part[] {
   return [
@@ -86,6 +96,7 @@ function fileParts({ database, purge, objects, disk, clock }: UpkeepNeeds): Part
         const gone = await sweepOrphans({ database, objects, clock }, terms);
         take(report, "orphans", gone);
         report.foreign = gone.foreign;
+        report.unknown = gone.unknown;
       },
     },
     {
@@ -114,7 +125,7 @@ function rowParts({ database, identity, gateway, clock }: UpkeepNeeds): Part[] {
     rows("events", async (terms) => {
       // An hour more than cursors are honoured, so that none that is honoured leads to where rows are gone.
       const keptMs = (gateway().retention.eventsHours + 1) * hourMs;
-      return { events: await sweepEvents(database, ago(keptMs), terms) };
+      return { events: await forgetEvents(database, ago(keptMs), terms) };
     }),
     rows("requests", async (terms) => {
       const { requestsDays } = gateway().retention;

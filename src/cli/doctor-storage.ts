@@ -4,8 +4,11 @@
  * What would refuse every artifact is a failure; what merely weakens a promise, or stops pages, is a warning.
  */
 import { existsSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import type { Database } from "../db/database.ts";
 import { createS3Store } from "../features/artifacts/s3.ts";
+import { type Elsewhere, listElsewhere } from "../features/artifacts/store-orphans.ts";
 import type { Config } from "../platform/config.ts";
+import type { DataDir } from "../platform/data-dir.ts";
 import { fleetingDisk } from "../platform/disk.ts";
 import type { Finding } from "./doctor.ts";
 import { checkBucket } from "./doctor-bucket.ts";
@@ -20,6 +23,27 @@ export async function checkStorage(config: Config, publicUrl: string): Promise<F
   } finally {
     await store.close();
   }
+}
+
+/** What stayed behind when the gateway was pointed at another store. Where the schema is old there is nothing to tell. */
+export async function checkElsewhere(
+  { storage }: Config,
+  { instance }: DataDir,
+  { db }: Pick<Database, "db">,
+): Promise<Finding[]> {
+  // As `openStorage` names it, without making the local store's key.
+  const place = storage.kind === "s3" ? createS3Store(storage).place : `local ${instance}`;
+  const elsewhere = await listElsewhere(db, place).catch(() => []);
+  return elsewhere.map((there) => warning(inAnotherStore(there)));
+}
+
+/** For whoever reads that nothing more is to go. */
+export function inAnotherStore({ place, count, bytes }: Elsewhere): string {
+  const artifacts = count === 1 ? "1 artifact" : `${count} artifacts`;
+  return (
+    `${artifacts} (${bytes} bytes) in another store (${place}): ` +
+    "not served and not purged from here, and their room stays taken. Point the gateway at that store to let them go."
+  );
 }
 
 const name = "storage";

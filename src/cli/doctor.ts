@@ -13,7 +13,7 @@ import { asFailure, Failure } from "../platform/failure.ts";
 import { checkClock, checkDatabase } from "./doctor-database.ts";
 import { checkJournal } from "./doctor-disk.ts";
 import { checkProviders } from "./doctor-providers.ts";
-import { checkStorage } from "./doctor-storage.ts";
+import { checkElsewhere, checkStorage } from "./doctor-storage.ts";
 import { openLocalDatabase } from "./local-database.ts";
 import { printable, printJson } from "./print.ts";
 import { publicUrlOf } from "./public-url.ts";
@@ -83,6 +83,7 @@ async function checkBooks(
     try {
       add(await checkDatabase(local.database));
       add(await checkClock(local.database));
+      add(...(await checkElsewhere(config, local.place.dir, local.database)));
     } finally {
       await local.close();
     }

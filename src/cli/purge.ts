@@ -2,11 +2,13 @@
 import type { Command } from "commander";
 import { createChanges } from "../db/changes.ts";
 import { Purge } from "../features/artifacts/purge.ts";
+import { type Elsewhere, listElsewhere } from "../features/artifacts/store-orphans.ts";
 import { systemClock } from "../platform/clock.ts";
 import { Failure } from "../platform/failure.ts";
 import { silentLog } from "../platform/log.ts";
 import { openStorage } from "../wiring-storage.ts";
 import { createUpkeep, type Trouble, type UpkeepReport, type UpkeepTerms } from "../wiring-upkeep.ts";
+import { inAnotherStore } from "./doctor-storage.ts";
 import { type Local, type LocalFlags, withLocal } from "./local.ts";
 import { configAsServed } from "./noted-config.ts";
 import { printable, printJson, table } from "./print.ts";
@@ -14,26 +16,39 @@ import { withProgress } from "./progress.ts";
 import { publicUrlOf } from "./public-url.ts";
 import { Ended, type World } from "./world.ts";
 
-type Flags = LocalFlags & { config?: string; dryRun?: boolean; json?: boolean };
+type Flags = LocalFlags & { config?: string; dryRun?: boolean; unknownObjects?: boolean; json?: boolean };
+
+type Outcome = UpkeepReport & { readonly elsewhere: readonly Elsewhere[] };
 
 export function addPurgeCommand(program: Command, world: World): void {
   program
     .command("purge")
     .description("remove artifacts, tokens, answers, events and calls whose time is over")
     .option("--dry-run", "only say what would go")
-    .option("--config <file>", "the YAML file; the one that the gateway reads")
+    .option(
+      "--unknown-objects",
+      "also remove old objects of projects and people here that no artifact names: they are lost for good if an " +
+        "older backup was restored, or if another database shares the bucket",
+    )
+    .option("--config <file>", "the YAML file, in place of the one that the gateway reads")
     .option("--data-dir <dir>", "the gateway's data dir")
     .option("--json", "print JSON")
     .addHelpText(
       "after",
-      "\nThe gateway does the same every hour, and once a day looks for objects that no artifact knows of.\n" +
+      "\nThe gateway does the same every hour, and once a day looks for objects that should be gone. It never removes\n" +
+        "objects that no artifact names; --unknown-objects removes those older than 7 days. Try it with --dry-run.\n" +
         "\nExamples:\n  $ specgate purge --dry-run\n  $ specgate purge --json | jq '.data[] | select(.count > 0)'\n",
     )
     .action(async (flags: Flags) => {
-      const { dryRun = false, json = false } = flags;
+      const { dryRun = false, unknownObjects = false, json = false } = flags;
       const config = configAsServed(world, flags);
       const report = await withProgress(world, "opening the database", (say) =>
-        withLocal(world, flags, (local) => purge(local, { dryRun, orphans: true, onPart: say }), config),
+        withLocal(
+          world,
+          flags,
+          (local) => purge(local, { dryRun, orphans: true, unknownObjects, onPart: say }),
+          config,
+        ),
       );
       if (json) printJson(world, shownAsJson(report, dryRun));
       else print(world, report, dryRun);
@@ -41,7 +56,7 @@ export function addPurgeCommand(program: Command, world: World): void {
     });
 }
 
-async function purge(local: Local, terms: UpkeepTerms): Promise<UpkeepReport> {
+async function purge(local: Local, terms: UpkeepTerms): Promise<Outcome> {
   const { config, dir, database, record } = local;
   const { objects } = openStorage({ config, dir, publicUrl: () => publicUrlOf(config, dir) });
   try {
@@ -62,13 +77,14 @@ async function purge(local: Local, terms: UpkeepTerms): Promise<UpkeepReport> {
       gateway: () => config.gateway,
       clock: systemClock(),
     });
-    return await upkeep.run(terms);
+    const report = await upkeep.run(terms);
+    return { ...report, elsewhere: await listElsewhere(database.db, objects.place) };
   } finally {
     await objects.close();
   }
 }
 
-function print(world: World, { tallies, foreign, troubles }: UpkeepReport, dryRun: boolean): void {
+function print(world: World, { tallies, ...rest }: Outcome, dryRun: boolean): void {
   const gone = tallies.filter(({ count }) => count > 0);
   if (gone.length > 0) world.stdout(table(gone, ["kind", "count", "bytes"]));
   const files = tallies.filter(({ bytes }) => bytes !== null);
@@ -81,15 +97,27 @@ function print(world: World, { tallies, foreign, troubles }: UpkeepReport, dryRu
       ? "Nothing is over its time."
       : `${counted(count, "file")} (${counted(bytes, "byte")}) and ${counted(rows, "row")} ${verb}.`;
   world.stderr(`${words}\n`);
+  printWhatStays(world, rest);
+}
+
+function printWhatStays(world: World, { foreign, unknown, elsewhere, troubles }: Omit<Outcome, "tallies">) {
   if (foreign > 0)
     world.stderr(`Old objects in the store that are of no project or person here, and stay: ${foreign}.\n`);
+  if (unknown > 0)
+    world.stderr(
+      `Old objects in the store that no artifact names, and stay: ${unknown}. ` +
+        "Was an older backup restored, or does another database share the bucket? If neither, --unknown-objects removes them.\n",
+    );
+  for (const there of elsewhere) world.stderr(`${printable(inAnotherStore(there))}\n`);
   for (const trouble of troubles) world.stderr(`specgate: ${printable(sentence(trouble))}\n`);
 }
 
-const shownAsJson = ({ tallies, foreign, troubles }: UpkeepReport, dryRun: boolean) => ({
+const shownAsJson = ({ tallies, foreign, unknown, elsewhere, troubles }: Outcome, dryRun: boolean) => ({
   dry_run: dryRun,
   data: tallies,
   foreign_objects: foreign,
+  unknown_objects: unknown,
+  elsewhere,
   troubles: troubles.map((trouble) => ({ part: trouble.part, message: sentence(trouble) })),
 });
 

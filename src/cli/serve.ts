@@ -9,9 +9,11 @@ import type { Config } from "../platform/config.ts";
 import { type ConfigFlags, loadConfig } from "../platform/config-load.ts";
 import { bootId, openDataDir } from "../platform/data-dir.ts";
 import { findHolder, lockDataDir } from "../platform/data-dir-lock.ts";
+import { failureResponse } from "../platform/dialects.ts";
 import { fleetingDisk } from "../platform/disk.ts";
 import { createEdge } from "../platform/edge.ts";
-import { Failure } from "../platform/failure.ts";
+import { asFailure, Failure } from "../platform/failure.ts";
+import { newId } from "../platform/ids.ts";
 import { createLog, type Log } from "../platform/log.ts";
 import { type Parts, wire } from "../wiring.ts";
 import { welcomeFirst } from "./first-run.ts";
@@ -139,8 +141,18 @@ export function listen(parts: Parts, log: Log): Bun.Server<unknown> {
     // Outside of development Bun would share the port with another gateway, and each would get half of the calls.
     reusePort: false,
     fetch: edge,
+    error: lastWord(log),
   });
 }
+
+/** Answers for what breaks after the edge has answered, such as a body that cannot be read. Bun's own words have no id. */
+export const lastWord =
+  (log: Log) =>
+  (cause: Error): Response => {
+    const id = newId("req");
+    log.error("an answer could not be sent", { request_id: id, error: cause });
+    return failureResponse(asFailure(cause), "problem", id);
+  };
 
 function bind(options: Bun.Serve.Options<unknown> & { hostname: string; port: number }): Bun.Server<unknown> {
   try {

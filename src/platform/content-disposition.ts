@@ -5,7 +5,7 @@
 /** Any text of one line: as it is in `filename*`, and in plain letters for whoever does not know that one. */
 export function attachmentOf(name: string): string {
   const whole = name.toWellFormed();
-  const plain = whole.replace(/[^ -~]|["%\\]/g, "_");
+  const plain = whole.replace(/[^\w .-]/g, "_");
   // RFC 8187 takes fewer characters than encodeURIComponent leaves alone.
   const encoded = encodeURIComponent(whole).replace(
     /['()*]/g,

@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mount } from "../app.ts";
+import { lastWord } from "../cli/serve.ts";
 import { createDisk, type Disk, type DiskNeeds } from "../features/artifacts/disk.ts";
 import type { SignedUpload, UploadTerms } from "../features/artifacts/object-store.ts";
 import { blobRoutes } from "../features/artifacts/routes.ts";
@@ -57,6 +58,7 @@ export function startBlobs({ idleSeconds = 30, ...options }: Options = {}): Blob
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     development: false,
     fetch: edge,
+    error: lastWord(silentLog),
   });
   url = `http://127.0.0.1:${server.port}`;
   return {

@@ -335,6 +335,26 @@ describe.each(storeKinds)("artifacts in the store $kind", ({ kind, isMissing }) 
       expect(room).toMatchObject({ sizeBytes: 5_000_000, objects: 5 });
     });
 
+    test("deleting makes room at once where nothing can be uploaded any more, and else not", async () => {
+      const own = await putSession(gateway.database, gateway.robo.projectId);
+      const { db } = gateway.database;
+      const roomOf = async () => {
+        const rows = await db
+          .select()
+          .from(artifactRoom)
+          .where(eq(artifactRoom.owner, gateway.robo.projectId));
+        return rows[0]?.sizeBytes ?? 0;
+      };
+      const before = await roomOf();
+      const [fresh, old] = [await keep(gateway.robo, own, bytes), await keep(gateway.robo, own, bytes)];
+      const past = new Date(Date.now() - 7_200_000);
+      await db.update(artifacts).set({ uploadUntil: past }).where(eq(artifacts.id, old));
+      expect((await ok<ArtifactView>(gateway.robo, "DELETE", `/artifacts/${fresh}`)).status).toBe("deleted");
+      expect(await roomOf()).toBe(before + 2 * bytes.length);
+      expect((await ok<ArtifactView>(gateway.robo, "DELETE", `/artifacts/${old}`)).status).toBe("purged");
+      expect(await roomOf()).toBe(before + bytes.length);
+    });
+
     test("an answer that was lost is given again, without the signed URL", async () => {
       const key = { "idempotency-key": crypto.randomUUID() };
       const path = `/sessions/${session}/artifacts`;

@@ -175,8 +175,8 @@ export class Artifacts {
       await follow(change, "deleted", ended, { size_bytes: row.sizeBytes });
       return ended;
     });
-    await purge.remove([deleted]);
-    return artifactView(deleted);
+    const [buried = deleted] = await purge.bury([deleted]);
+    return artifactView(buried);
   }
 
   /** The row, its audit entry, and the signed URL that goes with it. */
@@ -227,7 +227,7 @@ export class Artifacts {
       await follow(change, "rejected", ended, { reason });
       return ended;
     });
-    if (rejected !== null) await purge.remove([rejected]);
+    if (rejected !== null) await purge.bury([rejected]);
   }
 
   /** In a session that is open, or of a person's own. */

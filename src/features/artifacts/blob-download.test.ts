@@ -1,12 +1,13 @@
 /** The two headers that are easy to get wrong, against anything that a caller may call a file or ask for. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { contentDisposition, rangeOf } from "./blob-download.ts";
+import { attachmentOf } from "../../platform/content-disposition.ts";
+import { rangeOf } from "./blob-download.ts";
 
 test("a name of any letters is one header of one line, and comes back as it was", () => {
   fc.assert(
     fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.string({ unit: "grapheme" })), (name) => {
-      const header = contentDisposition(name);
+      const header = attachmentOf(name);
       expect(header).toMatch(/^attachment; filename="[\w .-]*"; filename\*=UTF-8''[\w.~%-]*$/);
       expect(new Headers({ "content-disposition": header }).get("content-disposition")).toBe(header);
       expect(decodeURIComponent(header.split("''")[1] ?? "")).toBe(name.toWellFormed());
@@ -22,7 +23,7 @@ test.each([
   ["..\\..\\x%2Fy", ".._.._x_2Fy"],
   ["รายงาน.pdf", "______.pdf"],
 ])("the name %p is %p to clients of old", (name, ascii) => {
-  expect(contentDisposition(name)).toStartWith(`attachment; filename="${ascii}"; `);
+  expect(attachmentOf(name)).toStartWith(`attachment; filename="${ascii}"; `);
 });
 
 test("a range lies in the file, or is none, or cannot be", () => {

@@ -1,13 +1,19 @@
 /**
  * The local store when the disk, the network or the other side fails it: what was there stays, and nothing half is left.
  */
+import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Blobs, put, rawPut, startBlobs, termsFor } from "../../testing/blobs.ts";
+import { lastWord } from "../../cli/serve.ts";
+import type { Call } from "../../platform/call.ts";
+import { silentLog } from "../../platform/log.ts";
+import { type Blobs, newKey, put, rawPut, startBlobs, termsFor, told } from "../../testing/blobs.ts";
+import { BlobFiles } from "./blob-files.ts";
+import { createUploads, usualUploadLimits } from "./blob-upload.ts";
 
 const bytes = crypto.getRandomValues(new Uint8Array(200_000));
 const mebibyte = 1024 * 1024;
@@ -45,13 +51,33 @@ describe("a disk", () => {
     const raw = await rawPut(large, 400 * mebibyte);
     await until(() => partials(blobs).length === 1);
     const second = await blobs.disk.presignPut(termsFor(bytes, { sizeBytes: 300 * mebibyte }));
-    expect(await (await rawPut(second, 300 * mebibyte)).answer).toBe("507 no_room");
+    expect(await (await rawPut(second, 300 * mebibyte)).answer).toBe("503 storage_unavailable");
     expect(await put(await blobs.disk.presignPut(termsFor(bytes)), bytes)).toBe("200");
+    const never = await blobs.disk.presignPut(termsFor(bytes, { sizeBytes: 600 * mebibyte }));
+    expect(await (await rawPut(never, 600 * mebibyte)).answer).toBe("507 no_room");
     raw.die();
     await until(() => partials(blobs).length === 0);
     const again = await rawPut(second, 300 * mebibyte);
     await until(() => partials(blobs).length === 1);
     again.die();
+    await blobs.close();
+  });
+
+  test("is not promised to one project: beside its largest upload it has a quarter of the room", async () => {
+    const { bavail, bsize } = await statfs(tmpdir());
+    const blobs = startBlobs({ limits: { spareBytes: bavail * bsize - 500 * mebibyte } });
+    const begin = async (project: string, mebibytes: number) => {
+      const key = newKey().replace("prj_1", project);
+      const terms = termsFor(bytes, { key, sizeBytes: mebibytes * mebibyte });
+      return rawPut(await blobs.disk.presignPut(terms), terms.sizeBytes);
+    };
+    const held = [await begin("prj_1", 150), await begin("prj_1", 80)];
+    await until(() => partials(blobs).length === 2);
+    expect(await (await begin("prj_1", 80)).answer).toBe("503 storage_unavailable");
+    held.push(await begin("prj_2", 200));
+    await until(() => partials(blobs).length === 3);
+    for (const raw of held) raw.die();
+    await until(() => partials(blobs).length === 0);
     await blobs.close();
   });
 
@@ -170,7 +196,8 @@ test("a hundred megabytes come and go without being held in memory", async () =>
   const grown = [came, went].map(({ peak }) => Math.round((peak - before.now) / mebibyte));
   console.log(`resident memory grew by at most ${grown.join(" and ")} MiB`);
   expect([status, size]).toEqual(["200", String(100 * mebibyte)]);
-  for (const growth of grown) expect(growth).toBeLessThan(30);
+  // Of 100; it varies with what else the runtime does.
+  for (const growth of grown) expect(growth).toBeLessThan(48);
 });
 
 /** A store in a process of its own, that first signs an upload of 100 MiB of zeros and then tells its memory. */
@@ -212,6 +239,135 @@ test("a store that closes ends what is under way, and leaves nothing of it", asy
   expect(await raw.answer).toBe("503 storage_unavailable");
   await blobs.close();
 });
+
+describe("a store that drains", () => {
+  test("lets a download end that is under way, and begins no other", async () => {
+    const blobs = startBlobs();
+    const body = new Uint8Array(20 * mebibyte);
+    const terms = termsFor(body);
+    expect(await put(await blobs.disk.presignPut(terms), body)).toBe("200");
+    const { url } = await blobs.disk.presignGet({ ...terms, name: "x", ttlSeconds: 60 });
+    const slow = readSlowly(url, 1_000);
+    await Bun.sleep(200);
+    let isDrained = false;
+    const drained = blobs.disk.drain(20_000).then(() => {
+      isDrained = true;
+    });
+    expect(await told(await fetch(url))).toBe("503 storage_unavailable");
+    expect(isDrained).toBe(false);
+    expect(await slow).toBe(body.length);
+    await drained;
+    const abandoned = performance.now();
+    await blobs.disk.drain(20_000);
+    expect(performance.now() - abandoned).toBeLessThan(1_000);
+    await blobs.close();
+  });
+
+  test("waits for a download no longer than it was told", async () => {
+    const blobs = startBlobs();
+    const body = new Uint8Array(20 * mebibyte);
+    const terms = termsFor(body);
+    expect(await put(await blobs.disk.presignPut(terms), body)).toBe("200");
+    const { url } = await blobs.disk.presignGet({ ...terms, name: "x", ttlSeconds: 60 });
+    const slow = readSlowly(url, 3_000);
+    await Bun.sleep(200);
+    const from = performance.now();
+    await blobs.disk.drain(300);
+    expect(Math.abs(performance.now() - from - 300)).toBeLessThan(200);
+    await blobs.close();
+    expect(await slow).toBeLessThan(body.length);
+  });
+
+  test("takes no upload that waited for another of its key meanwhile", async () => {
+    const publishing = Promise.withResolvers<void>();
+    const failing = Promise.withResolvers<void>();
+    let begun = 0;
+    class FailingFiles extends BlobFiles {
+      override newPartial(): string {
+        begun++;
+        return super.newPartial();
+      }
+      override async publish(): Promise<string> {
+        publishing.resolve();
+        await failing.promise;
+        throw new Error("the disk is gone");
+      }
+    }
+    const root = mkdtempSync(join(tmpdir(), "blobs-drain-"));
+    const uploads = createUploads(new FailingFiles(root), { ...usualUploadLimits, spareBytes: 0 });
+    const receive = () => {
+      const request = new Request("http://127.0.0.1/", { method: "PUT", body: bytes });
+      return uploads.receive(
+        { request, stayOpen: () => undefined } as unknown as Call,
+        termsFor(bytes, { key: "a/b" }),
+      );
+    };
+    const first = receive().catch(({ message }: Error) => message);
+    await publishing.promise;
+    const second = receive().catch(({ message }: Error) => message);
+    const drained = uploads.drain(10_000);
+    failing.resolve();
+    expect(await first).toContain("cannot be used right now");
+    expect(await second).toContain("shutting down");
+    await drained;
+    expect(begun).toBe(1);
+    rmSync(root, { recursive: true });
+  });
+});
+
+test("what cannot be sent after all is told in the gateway's words, and why in its log alone", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const log = { ...silentLog, error: (_: string, fields = {}) => void lines.push(fields) };
+  const server = Bun.serve({
+    port: 0,
+    development: false,
+    fetch: () => new Response(Bun.file("/nowhere/secret")),
+    error: lastWord(log),
+  });
+  const response = await fetch(server.url);
+  const text = await response.text();
+  expect([response.status, response.headers.get("content-type")]).toEqual([500, "application/problem+json"]);
+  expect(text).not.toContain("secret");
+  expect(lines).toMatchObject([{ request_id: JSON.parse(text).request_id, error: { code: "ENOENT" } }]);
+  await server.stop(true);
+});
+
+test("three hundred downloads, ended and broken off, leave no timer and no open file", async () => {
+  const blobs = startBlobs();
+  const body = new Uint8Array(2 * mebibyte);
+  const terms = termsFor(body);
+  expect(await put(await blobs.disk.presignPut(terms), body)).toBe("200");
+  const { url } = await blobs.disk.presignGet({ ...terms, name: "x", ttlSeconds: 60 });
+  const get = async (_: unknown, n: number) => {
+    const response = await fetch(url, { headers: n % 3 === 0 ? { range: "bytes=9000000-" } : {} });
+    if (n % 3 === 1) await response.body?.cancel();
+    else await response.arrayBuffer();
+  };
+  const timers = () => {
+    Bun.gc(true);
+    return heapStats().objectTypeCounts.Timeout ?? 0;
+  };
+  const openFiles = () => readdirSync("/dev/fd").filter((fd) => linkOf(fd).startsWith(blobs.root)).length;
+  const round = () => Promise.all(Array.from({ length: 30 }, get));
+  const quiet = () => until(() => openFiles() === 0);
+  await round();
+  await quiet();
+  await Bun.sleep(200);
+  const before = timers();
+  for (let rounds = 0; rounds < 10; rounds++) await round();
+  console.log(`${before} timers before, then ${timers()} and ${openFiles()} open files`);
+  await quiet();
+  await until(() => timers() <= before);
+  await blobs.close();
+});
+
+const linkOf = (fd: string): string => {
+  try {
+    return readlinkSync(`/dev/fd/${fd}`);
+  } catch {
+    return "";
+  }
+};
 
 /** Rests for so long in the middle; how many bytes of the body came. */
 async function readSlowly(url: string, restMs: number): Promise<number> {

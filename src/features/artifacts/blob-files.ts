@@ -19,7 +19,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Failure } from "../../platform/failure.ts";
-import type { BlobFile } from "./blob-download.ts";
+import type { BlobFile, OpenBlob } from "./blob-download.ts";
 import type { ListedObject } from "./object-store.ts";
 
 const segmentForm = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
@@ -42,6 +42,14 @@ export class BlobFiles {
     if (path === null || found === null) return null;
     if (!found.isFile()) throw unavailable(`${key} is no plain file`);
     return { path, sizeBytes: Number(found.size), etag: etagOf(found) };
+  }
+
+  /** The same, opened; the caller closes it. What is removed from now on can still be read. */
+  async open(key: string): Promise<OpenBlob | null> {
+    const found = await this.find(key);
+    if (found === null) return null;
+    const handle = await absentAsNull(open(found.path, constants.O_RDONLY | constants.O_NOFOLLOW));
+    return handle === null ? null : { ...found, handle };
   }
 
   /** A path for bytes that are still coming, on the same file system. */
@@ -158,6 +166,11 @@ export const noRoom = (cause?: unknown): Failure =>
       cause,
     },
   );
+
+export const closing = (): Failure =>
+  new Failure("unavailable", "storage_unavailable", "The gateway is shutting down. Try again.", {
+    retryAfterSeconds: 5,
+  });
 
 const unavailable = (cause: unknown): Failure =>
   new Failure(

@@ -8,12 +8,14 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import type { Call } from "../../platform/call.ts";
 import { Failure } from "../../platform/failure.ts";
-import { asStorageFailure, type BlobFiles, noRoom } from "./blob-files.ts";
+import { asStorageFailure, type BlobFiles, closing, noRoom } from "./blob-files.ts";
 import type { UploadClaim } from "./blob-url.ts";
 
 export type UploadLimits = {
   /** Under way at once, of all callers. */
   readonly uploadsMax: number;
+  /** Of these, for one project or one person's attachments. */
+  readonly uploadsPerOwnerMax: number;
   /** What stays free on the disk when everything that is under way has come. */
   readonly spareBytes: number;
   /** Over each `paceSeconds`; who sends less is cut off. */
@@ -26,6 +28,7 @@ export type UploadLimits = {
 
 export const usualUploadLimits: UploadLimits = {
   uploadsMax: 256,
+  uploadsPerOwnerMax: 64,
   spareBytes: 256 * 1024 * 1024,
   bytesPerSecondMin: 1024,
   paceSeconds: 60,
@@ -51,11 +54,12 @@ export function createUploads(files: BlobFiles, limits: UploadLimits): Uploads {
   let isClosing = false;
 
   async function begin(claim: UploadClaim): Promise<Upload> {
-    if (isClosing) throw closing();
     // What has all its bytes is not cut off any more: it is there in a moment, and then this one comes too late.
     for (let older = current.get(claim.key); older?.isWhole; older = current.get(claim.key)) await older.over;
+    // Asked after the wait: from here on it is seen by whoever drains.
+    if (isClosing) throw closing();
     const older = current.get(claim.key);
-    if (older === undefined && all.size >= limits.uploadsMax) throw tooMany();
+    if (older === undefined) checkPlaces(all, claim, limits);
     older?.cut(superseded());
     const upload = new Upload(claim);
     all.add(upload);
@@ -73,7 +77,7 @@ export function createUploads(files: BlobFiles, limits: UploadLimits): Uploads {
     await files.checkWritable();
     // Asked after this upload has its place: from here on nobody else can store the key.
     if ((await files.find(upload.claim.key)) !== null) throw alreadyUploaded();
-    if ((await files.freeBytes()) - promisedBytes(all) < limits.spareBytes) throw noRoom();
+    checkRoom(all, upload, (await files.freeBytes()) - limits.spareBytes);
     const partial = files.newPartial();
     try {
       await fill(partial, call, upload, limits);
@@ -105,12 +109,35 @@ export function createUploads(files: BlobFiles, limits: UploadLimits): Uploads {
   };
 }
 
-/** What the uploads under way, the asking one included, may still write. */
-function promisedBytes(uploads: Iterable<Upload>): number {
-  let bytes = 0;
-  for (const { claim, receivedBytes } of uploads) bytes += claim.sizeBytes - receivedBytes;
-  return bytes;
+/** Throws 503 when all places are taken, or those of this owner. */
+function checkPlaces(all: ReadonlySet<Upload>, { key }: UploadClaim, limits: UploadLimits): void {
+  if (all.size >= limits.uploadsMax) throw tooMany();
+  if (ofOwner(all, key).length >= limits.uploadsPerOwnerMax) throw tooMany();
 }
+
+/**
+ * Throws 507 when the disk has no room for the upload, and 503 when it only may have none because of what others are
+ * promised. Beside one upload of any size, an owner is promised a quarter of the room at most.
+ */
+function checkRoom(all: ReadonlySet<Upload>, { claim }: Upload, roomBytes: number): void {
+  if (claim.sizeBytes > roomBytes) throw noRoom();
+  if (sum([...all]) > roomBytes) throw tooMany();
+  const own = ofOwner(all, claim.key);
+  const largest = Math.max(...own.map((upload) => upload.comingBytes));
+  if (sum(own) - largest > roomBytes / 4) throw tooMany();
+}
+
+const sum = (uploads: readonly Upload[]): number =>
+  uploads.reduce((bytes, { comingBytes }) => bytes + comingBytes, 0);
+
+const ofOwner = (all: ReadonlySet<Upload>, key: string): Upload[] =>
+  [...all].filter(({ claim }) => ownerOf(claim.key) === ownerOf(key));
+
+/** The project, or the person whose attachment it is: `projects/{prj}/…`, `chat/uploads/{usr}/…`. */
+const ownerOf = (key: string): string => {
+  const [kind = "", first, second] = key.split("/");
+  return `${kind}/${kind === "projects" ? first : second}`;
+};
 
 /** Of Bun's reader and the standard's what both have. */
 type Reader = { read(): Promise<{ value?: Uint8Array | undefined }>; cancel(): Promise<void> };
@@ -128,6 +155,11 @@ class Upload {
 
   get isWhole(): boolean {
     return this.#isWhole;
+  }
+
+  /** What it may still write. */
+  get comingBytes(): number {
+    return this.claim.sizeBytes - this.receivedBytes;
   }
 
   /** Resolves when nothing of it is under way any more. */
@@ -234,11 +266,6 @@ const alreadyUploaded = (): Failure =>
 
 const tooMany = (): Failure =>
   new Failure("unavailable", "storage_unavailable", "Too many uploads are under way. Try again.", {
-    retryAfterSeconds: 5,
-  });
-
-const closing = (): Failure =>
-  new Failure("unavailable", "storage_unavailable", "The gateway is shutting down. Try again.", {
     retryAfterSeconds: 5,
   });
 

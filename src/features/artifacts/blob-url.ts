@@ -1,9 +1,10 @@
 /**
  * URLs of the local store: whoever holds one may do exactly what it says, until its second comes.
  *
- * What is signed is the very text of the request: method, path and query as they are written and, for an upload, the
- * headers that say what the bytes are. Nothing is decoded before it is compared, so another spelling, another order, a
- * parameter too many or a letter in another case is another text, and refused. Only then is anything read from it.
+ * What is signed is the text of the request: method, path and query and, for an upload, the headers that say what the
+ * bytes are. URL parsers, Bun's too, resolve dot segments (`/./`, `/x/%2e%2e/`) and turn `\` into `/` before anybody sees
+ * the path, so these spellings are the same text. Nothing else is decoded before it is compared: another escape, another
+ * order, a parameter too many, a fragment or a letter in another case is refused. Only then is anything read from it.
  */
 import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../../platform/clock.ts";
@@ -17,7 +18,7 @@ export type DownloadClaim = Pick<DownloadTerms, "key" | "name" | "contentType">;
 /** What of a request is looked at. */
 export type Asked = {
   readonly method: string;
-  readonly url: Pick<URL, "pathname" | "search">;
+  readonly url: Pick<URL, "pathname" | "search" | "hash">;
   readonly headers: Headers;
 };
 
@@ -45,7 +46,7 @@ export function createBlobUrls({ key, publicUrl, clock }: BlobUrlNeeds): BlobUrl
   const sign = (text: string): string => new Bun.CryptoHasher("sha256", key).update(text).digest("base64url");
   const expiry = (ttlSeconds: number): number => Math.floor(clock.now() / 1000) + ttlSeconds;
   const check = (asked: Asked, form: RegExp, headers: string): RegExpExecArray => {
-    const parts = form.exec(asked.url.pathname + asked.url.search);
+    const parts = form.exec(asked.url.pathname + asked.url.search + asked.url.hash);
     const [, text = "", , exp = ""] = parts ?? [];
     const sig = asked.url.search.slice(-43);
     if (parts === null || !isSame(sig, sign(`${asked.method}\n${text}${headers}`)))
@@ -102,7 +103,7 @@ const headerText = (headers: Headers): string =>
   signedHeaders.map((name) => `\n${name}:${headers.get(name) ?? ""}`).join("");
 
 /** Percent-encoded down to what no client, proxy or parser ever spells otherwise (RFC 3986 section 2.3). */
-export const encode = (text: string): string =>
+const encode = (text: string): string =>
   encodeURIComponent(text.toWellFormed()).replace(
     /[!'()*]/g,
     (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`,

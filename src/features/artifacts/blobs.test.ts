@@ -4,7 +4,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
-import { newKey, put, rawPut, startBlobs, termsFor, told } from "../../testing/blobs.ts";
+import { newKey, put, type RawUpload, rawPut, startBlobs, termsFor, told } from "../../testing/blobs.ts";
 import type { UploadTerms } from "./object-store.ts";
 
 const blobs = startBlobs();
@@ -123,7 +123,7 @@ describe("an upload", () => {
   });
 
   test("waits outside when too many are under way", async () => {
-    const own = startBlobs({ limits: { uploadsMax: 2 } });
+    const own = startBlobs({ limits: { uploadsMax: 2, uploadsPerOwnerMax: 2 } });
     const [one, two, three] = await Promise.all([1, 2, 3].map(() => own.disk.presignPut(termsFor(bytes))));
     if (!one || !two || !three) throw new Error("three were signed");
     const held = [await rawPut(one, bytes.length), await rawPut(two, bytes.length)];
@@ -138,6 +138,23 @@ describe("an upload", () => {
     // A retry takes the place of what it retries.
     expect(await put(one, bytes)).toBe("200");
     expect(await put(three, bytes)).toBe("200");
+    for (const raw of held) raw.die();
+    await own.close();
+  });
+
+  test("of one project or person waits for their others, and never for the places of all", async () => {
+    const own = startBlobs({ limits: { uploadsMax: 4, uploadsPerOwnerMax: 1 } });
+    const sign = (key: string) => own.disk.presignPut(termsFor(bytes, { key }));
+    const held: RawUpload[] = [];
+    for (const owner of ["projects/prj_1", "projects/prj_2", "chat/uploads/usr_1"])
+      held.push(await rawPut(await sign(`${owner}/art_1/x`), bytes.length));
+    await until(
+      () => existsSync(join(own.root, ".partial")) && readdirSync(join(own.root, ".partial")).length === 3,
+    );
+    for (const owner of ["projects/prj_1", "projects/prj_2", "chat/uploads/usr_1"])
+      expect(await put(await sign(`${owner}/art_2/x`), bytes)).toBe("503 storage_unavailable");
+    for (const owner of ["projects/usr_1", "chat/uploads/usr_2", "chat/uploads/prj_1"])
+      expect(await put(await sign(`${owner}/art_1/x`), bytes)).toBe("200");
     for (const raw of held) raw.die();
     await own.close();
   });
@@ -242,6 +259,48 @@ describe("a download", () => {
     expect(response.headers.has("x")).toBe(false);
   });
 
+  test("that is refused is no page of this origin either", async () => {
+    const key = await stored();
+    const { upload } = await begin();
+    const answers = [
+      await get(newKey()),
+      await get(key, { range: "bytes=900000-" }),
+      await fetch(`${blobs.url}/blobs/${key}`),
+      await fetch(upload.url, { method: "PUT", body: bytes }),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual([404, 416, 403, 403]);
+    for (const { headers } of answers)
+      expect(Object.fromEntries(headers)).toMatchObject({
+        "content-security-policy": "sandbox; default-src 'none'",
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cross-origin-resource-policy": "cross-origin",
+        "cache-control": "no-store",
+        "x-request-id": expect.stringMatching(/^req_/),
+      });
+    await Promise.all(answers.map((answer) => answer.text()));
+  });
+
+  test("that meets the removal of its bytes gets all of them, or finds nothing", async () => {
+    const outcomes = new Map<string, number>();
+    for (let round = 0; round < 40; round++) {
+      const key = await stored();
+      const one = async (_: unknown, n: number) => {
+        await Bun.sleep(n / 8);
+        const response = await get(key, n % 2 === 0 ? {} : { range: "bytes=1000-" });
+        const isWhole = response.ok && (await response.bytes()).length === bytes.length - (n % 2) * 1000;
+        const outcome = isWhole ? "whole" : await told(response);
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      };
+      const gets = Array.from({ length: 24 }, one);
+      await Bun.sleep(1);
+      await disk.remove(key);
+      await Promise.all(gets);
+    }
+    console.log(JSON.stringify(Object.fromEntries(outcomes)));
+    expect([...outcomes.keys()].sort()).toEqual(["404 not_found", "whole"]);
+  });
+
   test("of what is not there, or is gone, finds nothing", async () => {
     const key = await stored();
     await disk.remove(key);
@@ -256,7 +315,13 @@ describe("a download", () => {
     const { url } = await disk.presignGet({ ...download, key });
     expect((await fetch(url, { method: "HEAD" })).status).toBe(403);
     expect(await told(await fetch(url, { method: "PUT", body: bytes }))).toBe("403 signature_mismatch");
-    expect(await told(await fetch(url, { method: "DELETE" }))).toBe("404 not_found");
+    for (const method of ["DELETE", "POST", "PATCH", "OPTIONS"]) {
+      const response = await fetch(url, { method });
+      expect([response.headers.get("allow"), await told(response)]).toEqual([
+        "GET, PUT",
+        "405 method_not_allowed",
+      ]);
+    }
     const { upload } = await begin();
     expect((await fetch(upload.url, { method: "HEAD", headers: upload.headers })).status).toBe(403);
     expect(await told(await fetch(upload.url, { headers: upload.headers }))).toBe("403 signature_mismatch");

@@ -7,8 +7,9 @@
 import type { Call } from "../../platform/call.ts";
 import { type Clock, systemClock } from "../../platform/clock.ts";
 import { notFound } from "../../platform/failure.ts";
-import { type BlobFile, downloadResponse, keepOpen } from "./blob-download.ts";
+import { asBlobFailure, type BlobFile } from "./blob-download.ts";
 import { asStorageFailure, BlobFiles, isKey, noRoom } from "./blob-files.ts";
+import { createSending } from "./blob-sending.ts";
 import { createUploads, type UploadLimits, usualUploadLimits } from "./blob-upload.ts";
 import { type BlobUrlNeeds, createBlobUrls, type UploadClaim } from "./blob-url.ts";
 import type { ListedObject, ObjectStore, StoredObject } from "./object-store.ts";
@@ -27,7 +28,7 @@ export type Disk = ObjectStore & {
   receive(call: Call): Promise<Response>;
   /** Answers a GET at /blobs. */
   serve(call: Call): Promise<Response>;
-  /** Takes no more uploads, and lets those under way finish for so long. */
+  /** Begins no more uploads and downloads, and lets those under way finish for so long. */
   drain(waitMs: number): Promise<void>;
   /** Removes what killed uploads left, when nobody has touched it for so long; returns how many. For `serve` alone. */
   sweepPartials(olderThanMs: number): Promise<number>;
@@ -41,13 +42,17 @@ export function createDisk(needs: DiskNeeds): Disk {
   const files = new BlobFiles(root);
   const urls = createBlobUrls({ ...needs, clock });
   const uploads = createUploads(files, { ...usualUploadLimits, ...needs.limits });
+  const sending = createSending();
   const received = createMemory();
+  const drain = async (waitMs: number): Promise<void> => {
+    await Promise.all([uploads.drain(waitMs), sending.drain(waitMs)]);
+  };
   return {
     place: needs.place,
     presignPut: async (terms) => urls.upload({ ...terms, key: ownKey(terms.key) }),
     presignGet: async (terms) => urls.download({ ...terms, key: ownKey(terms.key) }),
     find: (key) => guarded(async () => storedAs(await files.find(key), received.find(key))),
-    read: (key) => guarded(async () => Bun.file((await there(files, key)).path).stream()),
+    read: (key) => guarded(async () => Bun.file(there(await files.find(key)).path).stream()),
     remove: (key) =>
       guarded(async () => {
         received.forget(key);
@@ -59,21 +64,20 @@ export function createDisk(needs: DiskNeeds): Disk {
         await files.checkWritable();
         if ((await files.freeBytes()) < readyBytesMin) throw noRoom();
       }),
-    drain: (waitMs) => uploads.drain(waitMs),
-    close: () => uploads.drain(0),
-    async receive(call) {
-      const claim = urls.readUpload(asked(call));
-      const etag = await uploads.receive(call, claim);
-      received.remember(claim);
-      return new Response(null, { headers: { etag: `"${etag}"`, "cache-control": "no-store" } });
-    },
-    async serve(call) {
-      const claim = urls.readDownload(asked(call));
-      const file = await guarded(() => there(files, claim.key));
-      const response = downloadResponse(call.request.headers, file, claim);
-      keepOpen(call, Number(response.headers.get("content-length")));
-      return response;
-    },
+    drain,
+    close: () => drain(0),
+    receive: (call) =>
+      answered(async () => {
+        const claim = urls.readUpload(asked(call));
+        const etag = await uploads.receive(call, claim);
+        received.remember(claim);
+        return new Response(null, { headers: { etag: `"${etag}"`, "cache-control": "no-store" } });
+      }),
+    serve: (call) =>
+      answered(async () => {
+        const claim = urls.readDownload(asked(call));
+        return sending.send(call, there(await guarded(() => files.open(claim.key))), claim);
+      }),
     sweepPartials: (olderThanMs) => guarded(() => files.sweepPartials(clock.now() - olderThanMs)),
   };
 }
@@ -85,8 +89,7 @@ function ownKey(key: string): string {
   return key;
 }
 
-async function there(files: BlobFiles, key: string): Promise<BlobFile> {
-  const file = await files.find(key);
+function there<File extends BlobFile>(file: File | null): File {
   if (file === null) throw notFound("There are no bytes here, or not any more.");
   return file;
 }
@@ -117,6 +120,14 @@ function createMemory(entriesMax = 1_000): Memory {
     find: (key) => claims.get(key),
     forget: (key) => claims.delete(key),
   };
+}
+
+async function answered(run: () => Promise<Response>): Promise<Response> {
+  try {
+    return await run();
+  } catch (error) {
+    throw asBlobFailure(error);
+  }
 }
 
 async function guarded<Result>(run: () => Promise<Result>): Promise<Result> {

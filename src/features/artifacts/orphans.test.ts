@@ -1,5 +1,5 @@
 /**
- * Objects without a row, in both stores. Nobody can make an object old in a bucket, so the sweep's clock is ahead.
+ * Objects that should be gone, or have no row, in both stores. Nobody can make an object old in a bucket, so the sweep's clock is ahead.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { eq } from "drizzle-orm";
@@ -12,7 +12,7 @@ import { ok } from "../../testing/wire.ts";
 import { openStorage } from "../../wiring-storage.ts";
 import { artifactKey, attachmentKey } from "./key.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { sweepOrphans } from "./orphans.ts";
+import { type OrphansTerms, sweepOrphans } from "./orphans.ts";
 
 const bytes = new TextEncoder().encode("left behind\n");
 const dayMs = 86_400_000;
@@ -34,8 +34,11 @@ describe.each(storeKinds)("the orphan sweep in the store $kind", ({ kind, isMiss
       await gateway?.close();
     });
 
-    const sweep = (daysAhead: number, dryRun = false) =>
-      sweepOrphans({ ...gateway, objects, clock: { now: () => Date.now() + daysAhead * dayMs } }, { dryRun });
+    const sweep = (daysAhead: number, terms: Partial<OrphansTerms> = {}) =>
+      sweepOrphans(
+        { ...gateway, objects, clock: { now: () => Date.now() + daysAhead * dayMs } },
+        { dryRun: false, ...terms },
+      );
     async function leave(key: string): Promise<string> {
       const terms = { key, contentType: "text/plain", sizeBytes: bytes.length, sha256: sha256Of(bytes) };
       const upload = await objects.presignPut({ ...terms, ttlSeconds: 60 });
@@ -47,31 +50,55 @@ describe.each(storeKinds)("the orphan sweep in the store $kind", ({ kind, isMiss
     const keyIn = (projectId: string) =>
       artifactKey({ projectId, sessionId: session, iteration: 0 }, newId("art"), "x.txt");
 
-    test("takes old objects of this database's owners that no row knows of, and no others", async () => {
+    /** Of an upload that ended after its artifact was purged. */
+    async function leaveLate(): Promise<string> {
+      const id = await keep(gateway.robo, session, bytes);
+      const [row] = await gateway.database.db
+        .update(artifacts)
+        .set({ status: "purged" })
+        .where(eq(artifacts.id, id))
+        .returning();
+      return row?.key ?? "";
+    }
+
+    test("leaves what has no row, and says how much it is: a database that lost its rows must not lose the bytes too", async () => {
       const people = await gateway.people();
-      const orphans = [
+      const rowless = [
         await leave(keyIn(gateway.robo.projectId)),
         await leave(attachmentKey(people.vera.id, newId("art"), "x.txt")),
       ];
+      // As when an older backup was restored: the row is not there any more, the object is.
+      const lost = await keep(gateway.robo, session, bytes);
+      const [row] = await gateway.database.db.delete(artifacts).where(eq(artifacts.id, lost)).returning();
+      const unknown = [...rowless, row?.key ?? ""];
+      const late = await leaveLate();
       const foreign = [
         await leave(keyIn(newId("prj"))),
         await leave(attachmentKey(newId("usr"), newId("art"), "x")),
+        await leave(`projects/${gateway.robo.projectId}/notes.txt`),
       ];
-      const strange = await leave(`projects/${gateway.robo.projectId}/notes.txt`);
       const complete = await keep(gateway.robo, session, bytes);
       const { id: pending, upload } = await announce(gateway.robo, session, bytes);
       await put(upload, bytes);
-      expect(await sweep(6)).toMatchObject({ objects: 0, foreign: 0, failed: 0 });
-      expect(await sweep(8, true)).toMatchObject({ objects: 2, bytes: 2 * bytes.length, foreign: 3 });
-      expect(await Promise.all(orphans.map(isStored))).toEqual([true, true]);
+      const stay = { foreign: 3, unknown: 3 };
+      expect(await sweep(6)).toMatchObject({ objects: 0, foreign: 0, unknown: 0, failed: 0 });
+      expect(await sweep(8, { dryRun: true })).toMatchObject({ objects: 1, ...stay });
+      expect(await isStored(late)).toBe(true);
+      expect(await sweep(8)).toMatchObject({ objects: 1, bytes: bytes.length, failed: 0, ...stay });
+      expect(await isStored(late)).toBe(false);
+      expect(await Promise.all(unknown.map(isStored))).toEqual([true, true, true]);
 
-      expect(await sweep(8)).toMatchObject({ objects: 2, bytes: 2 * bytes.length, foreign: 3, failed: 0 });
-      expect(await Promise.all(orphans.map(isStored))).toEqual([false, false]);
-      expect(await Promise.all([...foreign, strange].map(isStored))).toEqual([true, true, true]);
+      const unknownObjects = true;
+      expect(await sweep(6, { unknownObjects })).toMatchObject({ objects: 0, unknown: 0 });
+      const going = { objects: 3, bytes: 3 * bytes.length, foreign: 3, unknown: 0 };
+      expect(await sweep(8, { unknownObjects, dryRun: true })).toMatchObject(going);
+      expect(await Promise.all(unknown.map(isStored))).toEqual([true, true, true]);
+      expect(await sweep(8, { unknownObjects })).toMatchObject({ ...going, failed: 0 });
+      expect(await Promise.all(unknown.map(isStored))).toEqual([false, false, false]);
+      expect(await Promise.all(foreign.map(isStored))).toEqual([true, true, true]);
       const rows = await gateway.database.db.select().from(artifacts);
       for (const id of [complete, pending])
         expect(await isStored(rows.find((row) => row.id === id)?.key ?? "")).toBe(true);
-      expect(await sweep(8)).toMatchObject({ objects: 0, foreign: 3 });
     });
 
     test("leaves the objects of whatever row is not purged, and takes one that came back after its purge", async () => {
@@ -88,8 +115,8 @@ describe.each(storeKinds)("the orphan sweep in the store $kind", ({ kind, isMiss
     });
 
     test("counts what the store does not let go, and takes the others", async () => {
-      const stubborn = await leave(keyIn(gateway.robo.projectId));
-      const other = await leave(keyIn(gateway.robo.projectId));
+      const stubborn = await leaveLate();
+      const other = await leaveLate();
       const now = () => Date.now() + 8 * dayMs;
       const remove = async (key: string) => {
         if (key === stubborn) throw new Error("not this one");

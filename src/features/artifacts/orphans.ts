@@ -1,10 +1,10 @@
 /**
- * Objects that no row knows of: of an upload that ended after its row was purged, or of rows that a restored database has
- * lost.
+ * Objects that should be gone: of an upload that ended after its row was purged.
  *
- * The database is asked after the object was seen. Its row was there before anybody could upload it, so one that is found
- * without a row has lost it. Young ones stay, for whoever restores a backup today; what belongs to no owner of this
- * database stays for good, because another gateway may have it in the same bucket.
+ * No row is ever deleted, so an object without one says something of the database: an older backup was restored, or it is
+ * a copy whose original goes on with the same bucket. The object may be all that is left, or somebody else's, so it is
+ * counted and stays until somebody says that it may go. What belongs to no owner of this database stays whatever anybody
+ * says: another gateway may have it in the same bucket. Young ones are not looked at.
  */
 import type { Database } from "../../db/database.ts";
 import type { SweepTerms } from "../../db/sweep.ts";
@@ -13,7 +13,7 @@ import { keyPrefixes, partsOf } from "./key.ts";
 import type { ListedObject, ObjectStore } from "./object-store.ts";
 import type { Gone } from "./purge.ts";
 import { removeObjects } from "./removal.ts";
-import { listKept, listOwners } from "./store-orphans.ts";
+import { findPurged, listOwners } from "./store-orphans.ts";
 
 export type OrphansNeeds = {
   database: Pick<Database, "db">;
@@ -21,15 +21,24 @@ export type OrphansNeeds = {
   clock: Pick<Clock, "now">;
 };
 
-/** `foreign`: old objects whose key this gateway did not make, or whose owner it does not know. */
-export type OrphansGone = Gone & { foreign: number };
+export type OrphansTerms = SweepTerms & {
+  /** Those that have no row go too. */
+  readonly unknownObjects?: boolean | undefined;
+};
+
+export type OrphansGone = Gone & {
+  /** Old objects whose key this gateway did not make, or whose owner it does not know. */
+  foreign: number;
+  /** Old objects of owners who are known, which have no row and stay. */
+  unknown: number;
+};
 
 const orphanedMs = 7 * 86_400_000;
 const batchObjects = 500;
 
 /** Throws 503 `storage_unavailable` when the store is away from the start. */
-export async function sweepOrphans(needs: OrphansNeeds, terms: SweepTerms): Promise<OrphansGone> {
-  const gone: OrphansGone = { objects: 0, bytes: 0, failed: 0, error: null, foreign: 0 };
+export async function sweepOrphans(needs: OrphansNeeds, terms: OrphansTerms): Promise<OrphansGone> {
+  const gone: OrphansGone = { objects: 0, bytes: 0, failed: 0, error: null, foreign: 0, unknown: 0 };
   let batch: ListedObject[] = [];
   const settle = async () => {
     const found = batch;
@@ -54,7 +63,7 @@ async function* oldOnes({ objects, clock }: OrphansNeeds, prefix: string): Async
 
 async function sweepBatch(
   { database, objects }: OrphansNeeds,
-  { dryRun, signal }: SweepTerms,
+  { dryRun, signal, unknownObjects = false }: OrphansTerms,
   found: readonly ListedObject[],
   gone: OrphansGone,
 ): Promise<void> {
@@ -68,11 +77,13 @@ async function sweepBatch(
   );
   const known = ours.filter(({ owner }) => owners.has(owner));
   gone.foreign += found.length - known.length;
-  const kept = await listKept(
+  // Asked after the object was seen; its row was there before anybody could upload it.
+  const purged = await findPurged(
     database.db,
     known.map(({ id }) => id),
   );
-  const orphans = known.filter(({ id }) => !kept.has(id));
+  const orphans = known.filter(({ id }) => purged.get(id) ?? unknownObjects);
+  if (!unknownObjects) gone.unknown += known.filter(({ id }) => !purged.has(id)).length;
   const { removed, failed, error } = dryRun
     ? { removed: orphans, failed: [], error: null }
     : await removeObjects(objects, orphans, signal);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { eq, inArray, sql } from "drizzle-orm";
 import fc from "fast-check";
 import { artifactRoom, artifacts, audit } from "../../db/schema.ts";
+import { Failure } from "../../platform/failure.ts";
 import { silentLog } from "../../platform/log.ts";
 import { startGateway, type TestGateway } from "../../testing/gateway.ts";
 import { putSession } from "../../testing/objects.ts";
@@ -62,13 +63,8 @@ async function roomOf(owner: string) {
   return { room: [room?.sizeBytes ?? 0, room?.objects ?? 0], rows: [sum?.bytes, sum?.objects] };
 }
 
-const purgeWith = (objects: Partial<ObjectStore>) =>
-  new Purge({
-    database: gateway.database,
-    changes: gateway.parts.changes,
-    objects: { ...disk, ...objects },
-    log: silentLog,
-  });
+const purgeWith = (objects: Partial<ObjectStore>, changes = gateway.parts.changes) =>
+  new Purge({ database: gateway.database, changes, objects: { ...disk, ...objects }, log: silentLog });
 
 describe("purge", () => {
   test("takes what is over, row and object, and nothing else", async () => {
@@ -185,6 +181,48 @@ describe("purge", () => {
         many.map(({ id }) => id),
       ),
     );
+  });
+
+  test("makes room on a disk that is full", async () => {
+    const id = await kept();
+    await age(91 * 24, id);
+    const check = () => Promise.reject(new Failure("no_room", "no_room", "The disk is full."));
+    expect(await purgeWith({ check }).run()).toMatchObject({ objects: 1, failed: 0 });
+    expect([(await show(id)).status, await isStored(id)]).toEqual(["purged", false]);
+  });
+
+  test("takes nothing while the store is away", async () => {
+    const id = await kept();
+    await age(91 * 24, id);
+    const check = () => Promise.reject(new Failure("unavailable", "storage_unavailable", "It is away."));
+    await expect(purgeWith({ check }).run()).rejects.toThrow("It is away.");
+    expect([(await show(id)).status, await isStored(id)]).toEqual(["complete", true]);
+    expect(filesOf(await run())?.count).toBe(1);
+  });
+
+  test("holds up no upload of the same project while it writes down what went", async () => {
+    await age(91 * 24, await kept());
+    const { changes } = gateway.parts;
+    const isFree = async () => {
+      await gateway.database.db.execute(sql`
+        select from artifact_room where owner = ${gateway.robo.projectId} for update nowait`);
+    };
+    let looks = 0;
+    const make: typeof changes.make = (actor, work) =>
+      changes.make(actor, (change) =>
+        work({
+          ...change,
+          async record(entry) {
+            await isFree();
+            looks += 1;
+            return change.record(entry);
+          },
+        }),
+      );
+    expect(await purgeWith({}, { ...changes, make }).run()).toMatchObject({ objects: 1 });
+    expect(looks).toBe(1);
+    const { room, rows } = await roomOf(gateway.robo.projectId);
+    expect(room).toEqual(rows as number[]);
   });
 
   test("leaves what is in another store alone", async () => {

@@ -9,10 +9,11 @@ import type { Actor } from "../../db/audit-entry.ts";
 import type { Changes } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
 import { forGood, type SweepTerms } from "../../db/sweep.ts";
+import { Failure } from "../../platform/failure.ts";
 import type { Log } from "../../platform/log.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { removeObjects } from "./removal.ts";
-import { type ArtifactRow, listDue, markPurged } from "./store.ts";
+import { type ArtifactRow, giveRoomBack, listDue, markPurged } from "./store.ts";
 import { follow } from "./view.ts";
 
 export type PurgeNeeds = { database: Database; changes: Changes; objects: ObjectStore; log: Log };
@@ -53,38 +54,58 @@ export class Purge {
       const due = await listDue(database.db, objects.place, after, batchRows);
       const last = due.at(-1);
       if (last === undefined) break;
-      if (after === "" && !dryRun) await objects.check();
+      if (after === "" && !dryRun) await requireStore(objects);
       after = last.id;
       if (dryRun) add(gone, due);
       // A store that let none of so many go will not let the others go either.
-      else if ((await this.#bury(due, gone, signal)) === batchRows) break;
+      else if ((await this.#purge(due, gone, signal)) === batchRows) break;
     }
     return gone;
   }
 
-  /** Their objects alone; what the store does not let go stays for the next run. */
-  async remove(rows: readonly ArtifactRow[]): Promise<void> {
+  /**
+   * What was ended just now: its objects at once, and the rest where nothing can be uploaded in its name any more. What is
+   * left is for the next run. Returns those that are purged. Never throws.
+   */
+  async bury(rows: readonly ArtifactRow[]): Promise<ArtifactRow[]> {
     const { objects, log } = this.#needs;
     const here = rows.filter(({ place, status }) => place === objects.place && status !== "purged");
-    const { failed, error } = await removeObjects(objects, here);
+    const { removed, failed, error } = await removeObjects(objects, here);
     for (const { id } of failed) log.warn("an object could not be removed yet", { artifact: id, error });
+    if (removed.length === 0) return [];
+    return this.#mark(removed).catch((reason: unknown) => {
+      log.warn("what is gone could not be marked yet", { error: reason });
+      return [];
+    });
   }
 
   /** Returns how many failed. */
-  async #bury(due: readonly ArtifactRow[], gone: Gone, signal?: AbortSignal): Promise<number> {
-    const { objects, changes } = this.#needs;
-    const { removed, failed, error } = await removeObjects(objects, due, signal);
+  async #purge(due: readonly ArtifactRow[], gone: Gone, signal?: AbortSignal): Promise<number> {
+    const { removed, failed, error } = await removeObjects(this.#needs.objects, due, signal);
     gone.failed += failed.length;
     gone.error = error ?? gone.error;
-    if (removed.length === 0) return failed.length;
+    if (removed.length > 0) add(gone, await this.#mark(removed));
+    return failed.length;
+  }
+
+  /** Those of them that are due. */
+  #mark(removed: readonly ArtifactRow[]): Promise<ArtifactRow[]> {
     const ids = removed.map(({ id }) => id);
-    const purged = await changes.make(gateway, async (change) => {
+    return this.#needs.changes.make(gateway, async (change) => {
       const rows = await markPurged(change.tx, ids);
       for (const row of rows) await follow(change, "purged", row, { size_bytes: row.sizeBytes });
+      await giveRoomBack(change.tx, rows);
       return rows;
     });
-    add(gone, purged);
-    return failed.length;
+  }
+}
+
+/** A full disk takes nothing more, and yet lets go: this is what makes room on it. */
+async function requireStore(objects: Pick<ObjectStore, "check">): Promise<void> {
+  try {
+    await objects.check();
+  } catch (error) {
+    if (!(error instanceof Failure && error.kind === "no_room")) throw error;
   }
 }
 

@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import { actorOf } from "../../db/audit-entry.ts";
 import type { Changes } from "../../db/changes.ts";
+import { Failure } from "../../platform/failure.ts";
 import type { ClosedPolicy, Guard } from "../../platform/guard.ts";
 import { parseQuery } from "../../platform/query.ts";
 import { seenVersion, versioned } from "../../platform/versions.ts";
@@ -130,5 +131,12 @@ export function blobRoutes({ guard, disk }: { guard: Guard; disk: Disk }) {
       "/blobs/*",
       guard.open(signed, ({ call }) => disk.receive(call)),
       unparsed,
-    );
+    )
+    .all("/blobs/*", guard.open(signed, otherMethod), unparsed);
+}
+
+function otherMethod(): never {
+  throw new Failure("method", "method_not_allowed", "Bytes are sent with PUT and fetched with GET.", {
+    headers: { allow: "GET, PUT" },
+  });
 }

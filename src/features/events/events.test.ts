@@ -9,7 +9,7 @@ import { startGateway } from "../../testing/gateway.ts";
 import { call, ok, refused } from "../../testing/wire.ts";
 import type { IterationView, SessionView } from "../sessions/contract.ts";
 import { EventFeed } from "./feed.ts";
-import type { EventRow } from "./store.ts";
+import { type EventRow, forgetEvents, reachesBack } from "./store.ts";
 
 const gateway = await startGateway();
 const { robo, mallory, nobody } = gateway;
@@ -146,6 +146,57 @@ describe("the event feed", () => {
     await gateway.database
       .sql`delete from events where (xid, id) <= (${at?.xid ?? ""}::xid8, ${at?.id ?? ""}::bigint)`;
     expect((await first())?.type).toBe("reset");
+  });
+
+  describe("of a log that is swept", () => {
+    const hourMs = 3_600_000;
+    const cursorOf = (hours: number, at: { xid: string; id: string } = { xid: "1", id: "0" }) =>
+      gateway.parts.cursors.seal("events", ["1", at.xid, at.id, String(Date.now() - hours * hourMs)]);
+    const firstAfter = async (cursor: string) => {
+      const heard = await listen(vera, ofProject, cursor);
+      await heard.until((told) => told.length >= 1);
+      heard.leave();
+      return heard.told[0];
+    };
+    const log = () =>
+      gateway.database.sql<{ xid: string; id: string }[]>`
+        select xid::text as xid, id::text as id from events order by events.xid, events.id`;
+    const age = (hours: number) =>
+      gateway.database.sql`update events set at = at - make_interval(hours => ${hours})`;
+    const forget = (keptHours: number, dryRun = false) =>
+      forgetEvents(gateway.database, new Date(Date.now() - keptHours * hourMs), { dryRun });
+
+    test("a reader who missed nothing goes on, however quiet it was", async () => {
+      await gateway.database.sql`delete from events`;
+      const heard = await listen(vera, ofProject, cursorOf(2));
+      const session = await newSession();
+      await heard.until((told) => told.length >= 1);
+      expect(heard.told[0]?.data.id).toBe(session.id);
+      heard.leave();
+
+      await age(30);
+      const [at] = await log();
+      const beforeSweep = cursorOf(20, at);
+      expect([await forget(25, true), await forget(25), (await log()).length]).toEqual([0, 0, 1]);
+      await ok(robo, "PATCH", `/sessions/${session.id}`, { title: "Quiet no more" });
+      expect((await firstAfter(beforeSweep))?.data.id).toBe(session.id);
+    });
+
+    test("a reader is told when something was swept that it had not seen, also when the log is kept longer now", async () => {
+      await gateway.database.sql`delete from events`;
+      await newSession();
+      const [seen] = await log();
+      await newSession();
+      await newSession();
+      await age(4);
+      // Kept for an hour until now, for a day from now on.
+      expect([await forget(2, true), await forget(2), await forget(2)]).toEqual([2, 2, 0]);
+      expect((await log()).length).toBe(1);
+      expect((await firstAfter(cursorOf(5, seen)))?.type).toBe("reset");
+      const [newest] = await log();
+      const next = await newSession();
+      expect((await firstAfter(cursorOf(3, newest)))?.data.id).toBe(next.id);
+    });
   });
 
   test("ends within a second when the membership or the sign-in ends", async () => {
@@ -289,6 +340,27 @@ describe("the reader of the log", () => {
     const deadline = performance.now() + 2_000;
     while (heard.length < 2 && performance.now() < deadline) await Bun.sleep(5);
     expect(heard).toEqual(["slow.created", "quick.created"]);
+  });
+
+  test("reaches back to the very first event, until that was swept", async () => {
+    const { database } = await testDatabase();
+    const start = { xid: "0", id: 0 };
+    const tell = () =>
+      database.sql`insert into events (project_id, type, payload, at)
+        values ('prj_x', 'session.created', '{}', now() - interval '2 days')`;
+    const reaches: boolean[] = [];
+    const look = async () => reaches.push(await reachesBack(database.db, start));
+    await look();
+    await tell();
+    await look();
+    await forgetEvents(database, new Date());
+    await look();
+    await tell();
+    await look();
+    await forgetEvents(database, new Date());
+    await look();
+    expect(reaches).toEqual([true, true, true, true, false]);
+    await database.close();
   });
 
   test("hears of other instances' changes without a word", async () => {

@@ -2,8 +2,11 @@
  * Reads the event log. A row may become visible after one with a higher transaction id, so everything is read below the
  * oldest transaction that still runs: below it nothing can appear any more.
  */
-import { sql } from "drizzle-orm";
-import type { Db } from "../../db/database.ts";
+import { desc, sql } from "drizzle-orm";
+import type { Database, Db } from "../../db/database.ts";
+import { sweepEvents } from "../../db/events.ts";
+import { events } from "../../db/schema.ts";
+import type { SweepTerms } from "../../db/sweep.ts";
 
 /** Between two rows of the log; rows are ordered by transaction, then by id. */
 export type Position = { readonly xid: string; readonly id: number };
@@ -47,11 +50,32 @@ export async function readEvents(
   }));
 }
 
-/** Whether the log still holds anything up to this position: what goes first is what was written first. */
+/**
+ * Forgets what happened before, but never the newest row of all: it stands for those that went, so that `reachesBack` can
+ * tell a log that is quiet from one that was swept.
+ */
+export async function forgetEvents(
+  database: Pick<Database, "db">,
+  before: Date,
+  terms?: SweepTerms,
+): Promise<number> {
+  const [newest] = await database.db
+    .select({ at: events.at })
+    .from(events)
+    .orderBy(desc(events.xid), desc(events.id))
+    .limit(1);
+  const isNewestOver = newest !== undefined && newest.at < before;
+  return sweepEvents(database, isNewestOver ? newest.at : before, terms);
+}
+
+/**
+ * Whether all that followed this position is still there. What goes first is what was written first, and one row of those
+ * that went stays: so a row up to here says yes, and so does a log that still has its first, or never had one.
+ */
 export async function reachesBack(db: Db, { xid, id }: Position): Promise<boolean> {
   const [row] = await db.execute<{ reaches: boolean }>(sql`
-    select exists (
-      select from events where (xid, id) <= (${xid}::xid8, ${id}::bigint)) as reaches`);
+    select exists (select from events where (xid, id) <= (${xid}::xid8, ${id}::bigint))
+      or coalesce((select id from events order by xid, id limit 1) = 1, true) as reaches`);
   return row?.reaches ?? false;
 }
 

@@ -2,7 +2,7 @@
  * The tables authorization_codes, device_codes, refresh_tokens and tickets: what stands between a person's consent and an
  * app's tokens. Each is taken by one conditional statement, so that it is taken once.
  */
-import { and, desc, eq, gt, isNull, lt, sql } from "drizzle-orm";
+import { and, desc, eq, gt, isNull, lt, type SQL, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import {
   authorizationCodes,
@@ -232,15 +232,20 @@ export async function sweepApps(db: Db, before: Date, terms: SweepTerms) {
     device_codes: await sweep(deviceCodes),
     tickets: await sweep(tickets),
     refresh_tokens: await sweep(refreshTokens),
-    clients: await sweepRows(db, { table: clients, isOver: isNoise(before) }, terms),
+    clients: await sweepRows(db, { table: clients, isOver: isNoise(before, terms.dryRun) }, terms),
   };
 }
 
 type ExpiringTable = typeof authorizationCodes | typeof deviceCodes | typeof tickets | typeof refreshTokens;
 
 /** A client that registered itself and that nobody is signed in with; one that was revoked must not come back. */
-const isNoise = (before: Date) => sql`
-  origin in ('registration', 'document') and created_at < ${before.toISOString()}::timestamptz and revoked_at is null
-  and not exists (select from sign_ins where client_id = clients.id)
-  and not exists (select from authorization_codes where client_id = clients.id)
-  and not exists (select from device_codes where client_id = clients.id)`;
+function isNoise(before: Date, dryRun: boolean): SQL {
+  const at = sql`${before.toISOString()}::timestamptz`;
+  // Codes that are over have gone by now, but in a dry run.
+  const stays = dryRun ? sql`and expires_at >= ${at}` : sql``;
+  return sql`
+    origin in ('registration', 'document') and created_at < ${at} and revoked_at is null
+    and not exists (select from sign_ins where client_id = clients.id)
+    and not exists (select from authorization_codes where client_id = clients.id ${stays})
+    and not exists (select from device_codes where client_id = clients.id ${stays})`;
+}
