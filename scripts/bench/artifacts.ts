@@ -16,6 +16,7 @@ import { Secret } from "../../src/platform/secret.ts";
 import { buildIfChanged } from "../build.ts";
 import { type Gateway, serve } from "../gateway.ts";
 import { openStores, Shelf, type Store, send } from "../smoke/artifacts-shelf.ts";
+import { startChecks } from "../smoke/checks.ts";
 import { atMost, type Figure } from "./figures.ts";
 
 type Say = (words: string) => void;
@@ -29,7 +30,7 @@ const signMicrosecondsMax = 1_000_000 / 3_000;
 export async function artifacts(seconds: number, say: Say): Promise<Figure[]> {
   await buildIfChanged();
   const figures = await alone(seconds, say);
-  const stores = await openStores();
+  const stores = await openStores(startChecks().check);
   try {
     for (const store of stores) figures.push(...(await withGateway(store, seconds, say)));
   } finally {

@@ -5,8 +5,9 @@
 import { isMissing, startObjectStore, type TestObjectStore } from "../../src/testing/object-store.ts";
 import { desktopOrigin } from "../demo-files.ts";
 import { type Gateway, type Surroundings, tokenOf } from "../gateway.ts";
+import { ceph, howToGet } from "../packages.ts";
 import { output } from "./caller.ts";
-import { expect } from "./checks.ts";
+import { type Check, expect } from "./checks.ts";
 
 export type File = { name: string; type: string; bytes: Uint8Array<ArrayBuffer> };
 type Upload = { url: string; headers: Record<string, string> };
@@ -125,10 +126,10 @@ export type Store = {
 };
 
 /** Both, each empty; the second only where Ceph is installed. In CI it must be. */
-export async function openStores(): Promise<Store[]> {
+export async function openStores(check: Check): Promise<Store[]> {
   const local: Store = { name: "local", env: {}, bucket: null };
   if (isMissing) {
-    console.log("- S3 is left out: Ceph is not installed here");
+    check.skip("artifacts of the binary in a bucket", ceph.map(howToGet).join("; "));
     return [local];
   }
   const server = await startObjectStore();

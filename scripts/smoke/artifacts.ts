@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { runnerLoop } from "../demo-runner.ts";
 import { type Gateway, type Surroundings, serve } from "../gateway.ts";
 import { crashConfig, killed } from "./artifacts-crash.ts";
+import { drains } from "./artifacts-drain.ts";
 import { refusals, refusingConfig } from "./artifacts-refusals.ts";
 import { openStores, Shelf, type Store } from "./artifacts-shelf.ts";
 import type { Check } from "./checks.ts";
@@ -20,7 +21,7 @@ export type ArtifactParts = {
 /** `dir` is made. */
 export async function artifacts(check: Check, dir: string, { kills, seed }: ArtifactParts): Promise<void> {
   mkdirSync(dir);
-  const stores = await openStores();
+  const stores = await openStores(check);
   try {
     for (const store of stores) {
       const home = (name: string, yaml = "") => homeOf(join(dir, `${store.name}-${name}`), yaml, store);
@@ -28,6 +29,7 @@ export async function artifacts(check: Check, dir: string, { kills, seed }: Arti
       await refused(check, store, home("refusals", refusingConfig));
       // Ceph takes its time to be compared with.
       const rounds = store.bucket === null ? kills : Math.min(kills, 1);
+      if (store.bucket === null) await drains(check, home("drains"));
       if (kills > 0) await killed(check, home("killed", crashConfig), store, { rounds, seed });
     }
   } finally {

@@ -1,24 +1,30 @@
 /** Checks that go on after one fails: each prints one line and counts as one test. */
-export type Check = (sentence: string, work: () => unknown) => Promise<void>;
-export type Counts = { passed: number; failed: number };
+export type Check = {
+  (sentence: string, work: () => unknown): Promise<void>;
+  /** Counted too: what cannot be tried here, and how it could be. */
+  skip(sentence: string, how: string): void;
+};
+export type Counts = { passed: number; failed: number; skipped: number };
 
 export function startChecks(): { check: Check; counts: Counts } {
-  const counts: Counts = { passed: 0, failed: 0 };
-  return {
-    counts,
-    async check(sentence, work) {
-      const started = performance.now();
-      const took = (): string => `[${Math.round(performance.now() - started)} ms]`;
-      try {
-        const note = await work();
-        counts.passed++;
-        console.log(`✓ ${sentence}${typeof note === "string" ? `: ${note}` : ""} ${took()}`);
-      } catch (error) {
-        counts.failed++;
-        console.log(`✗ ${sentence} ${took()}\n    ${words(error).replaceAll("\n", "\n    ")}`);
-      }
-    },
+  const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const check = async (sentence: string, work: () => unknown): Promise<void> => {
+    const started = performance.now();
+    const took = (): string => `[${Math.round(performance.now() - started)} ms]`;
+    try {
+      const note = await work();
+      counts.passed++;
+      console.log(`✓ ${sentence}${typeof note === "string" ? `: ${note}` : ""} ${took()}`);
+    } catch (error) {
+      counts.failed++;
+      console.log(`✗ ${sentence} ${took()}\n    ${words(error).replaceAll("\n", "\n    ")}`);
+    }
   };
+  const skip = (sentence: string, how: string): void => {
+    counts.skipped++;
+    console.log(`» ${sentence}: skipped; ${how}`);
+  };
+  return { counts, check: Object.assign(check, { skip }) };
 }
 
 export function expect(holds: boolean, otherwise: string): asserts holds {
