@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { binary } from "../build.ts";
 import { openTables, type Sql } from "../database.ts";
 import { type Gateway, type Surroundings, serve } from "../gateway.ts";
-import { objectsOf, partialsOf } from "./artifacts-objects.ts";
+import { countOf, objectsOf, partialsOf } from "./artifacts-objects.ts";
 import { type Artifact, bytesOf, Shelf, type Store, send, sha256Of } from "./artifacts-shelf.ts";
 import { output } from "./caller.ts";
 import { type Check, eventually, expect, expectEqual } from "./checks.ts";
@@ -106,11 +106,15 @@ class Chaos {
     return this.#withTables(async (sql) => {
       await this.#age(sql);
       const due = await this.#due(sql);
+      const objectsBefore = await this.#countObjects();
       const broken = this.#purge();
-      await Bun.sleep(100 + 300 * this.#random());
+      // Between the first object's end and the mark on its row.
+      const hasBegun = async () => broken.exitCode !== null || (await this.#countObjects()) < objectsBefore;
+      await eventually(hasBegun, (is) => is, 10_000, 2);
       broken.kill("SIGKILL");
       await broken.exited;
       const halfway = await this.#due(sql);
+      const removed = objectsBefore - (await this.#countObjects());
       await output(["purge"], this.surroundings);
       expectEqual(await this.#due(sql), 0, "rows that are due and not purged");
       await this.#compare(sql);
@@ -120,7 +124,7 @@ class Chaos {
         if (status === "complete") expect(objects.has(key), `${key} is complete and has no object`);
         if (status === "purged") expect(!objects.has(key), `${key} is purged and has an object`);
       }
-      return `${due} rows were due, ${halfway} when the first purge was killed; ${objects.size} objects are left, each with its row`;
+      return `${due} rows were due, ${halfway} when the first purge was killed, ${removed} objects later; ${objects.size} objects are left, each with its row`;
     });
   }
 
@@ -186,6 +190,10 @@ class Chaos {
     const [room] = await sql`
       select coalesce(sum(size_bytes), 0)::int as bytes, coalesce(sum(objects), 0)::int as objects from artifact_room`;
     expectEqual({ ...room }, { ...taken }, "the room that is taken, against the rows");
+  }
+
+  #countObjects(): Promise<number> {
+    return countOf(this.store, this.#dataDir);
   }
 
   async #listed(): Promise<Artifact[]> {

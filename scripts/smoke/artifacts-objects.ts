@@ -12,6 +12,15 @@ export function objectsOf({ bucket }: Store, dataDir: string): Promise<Map<strin
   return bucket === null ? onDisk(join(dataDir, "blobs")) : inBucket(bucket);
 }
 
+/** How many there are, without looking into them. */
+export async function countOf({ bucket }: Store, dataDir: string): Promise<number> {
+  if (bucket !== null) return (await listed(bucket)).length;
+  const root = join(dataDir, "blobs");
+  if (!existsSync(root)) return 0;
+  const entries = readdirSync(root, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile() && !entry.parentPath.includes(".partial")).length;
+}
+
 /** Files of uploads that were under way, with the time of their last byte. */
 export function partialsOf(dataDir: string): { path: string; modifiedAt: number }[] {
   const folder = join(dataDir, "blobs/.partial");
@@ -37,25 +46,48 @@ async function onDisk(root: string): Promise<Map<string, Kept>> {
   return kept;
 }
 
-async function inBucket({ server, name: Bucket }: NonNullable<Store["bucket"]>): Promise<Map<string, Kept>> {
-  const { endpoint, region, accessKeyId, secretAccessKey } = server;
-  const credentials = { accessKeyId, secretAccessKey };
-  const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+type Bucket = NonNullable<Store["bucket"]>;
+
+async function inBucket(bucket: Bucket): Promise<Map<string, Kept>> {
   const kept = new Map<string, Kept>();
+  const client = clientOf(bucket);
+  const look = async (Key: string) => {
+    const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket.name, Key }));
+    const bytes = (await Body?.transformToByteArray()) ?? new Uint8Array();
+    kept.set(Key, { sizeBytes: bytes.length, sha256: sha256Of(bytes) });
+  };
+  try {
+    const keys = await listed(bucket);
+    for (let at = 0; at < keys.length; at += 50) await Promise.all(keys.slice(at, at + 50).map(look));
+  } finally {
+    client.destroy();
+  }
+  return kept;
+}
+
+async function listed(bucket: Bucket): Promise<string[]> {
+  const client = clientOf(bucket);
+  const keys: string[] = [];
   try {
     for (let after: string | undefined, more = true; more; ) {
-      const page = await client.send(new ListObjectsV2Command({ Bucket, ContinuationToken: after }));
-      const look = async ({ Key = "" }) => {
-        const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }));
-        const bytes = (await Body?.transformToByteArray()) ?? new Uint8Array();
-        kept.set(Key, { sizeBytes: bytes.length, sha256: sha256Of(bytes) });
-      };
-      await Promise.all((page.Contents ?? []).map(look));
+      const asked = { Bucket: bucket.name, ContinuationToken: after };
+      const page = await client.send(new ListObjectsV2Command(asked));
+      keys.push(...(page.Contents ?? []).map(({ Key = "" }) => Key));
       after = page.NextContinuationToken;
       more = after !== undefined;
     }
   } finally {
     client.destroy();
   }
-  return kept;
+  return keys;
+}
+
+function clientOf({ server }: Bucket): S3Client {
+  const { endpoint, region, accessKeyId, secretAccessKey } = server;
+  return new S3Client({
+    endpoint,
+    region,
+    credentials: { accessKeyId, secretAccessKey },
+    forcePathStyle: true,
+  });
 }

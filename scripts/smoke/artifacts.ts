@@ -9,7 +9,7 @@ import { type Gateway, type Surroundings, serve } from "../gateway.ts";
 import { crashConfig, killed } from "./artifacts-crash.ts";
 import { drains } from "./artifacts-drain.ts";
 import { refusals, refusingConfig } from "./artifacts-refusals.ts";
-import { openStores, Shelf, type Store } from "./artifacts-shelf.ts";
+import { openStores, Shelf, type Store, storeAt } from "./artifacts-shelf.ts";
 import type { Check } from "./checks.ts";
 
 export type ArtifactParts = {
@@ -27,10 +27,14 @@ export async function artifacts(check: Check, dir: string, { kills, seed }: Arti
       const home = (name: string, yaml = "") => homeOf(join(dir, `${store.name}-${name}`), yaml, store);
       await runner(check, store, home("runner"));
       await refused(check, store, home("refusals", refusingConfig));
-      // Ceph takes its time to be compared with.
-      const rounds = store.bucket === null ? kills : Math.min(kills, 1);
       if (store.bucket === null) await drains(check, home("drains"));
-      if (kills > 0) await killed(check, home("killed", crashConfig), store, { rounds, seed });
+      if (kills === 0) continue;
+      // Rows and objects are compared, so that nobody else's may be there.
+      const own = store.bucket === null ? store : await storeAt(store.bucket.server);
+      // Ceph takes its time to be compared with.
+      const rounds = store.bucket === null ? kills : 1;
+      const surroundings = homeOf(join(dir, `${store.name}-killed`), crashConfig, own);
+      await killed(check, surroundings, own, { rounds, seed });
     }
   } finally {
     for (const { bucket } of stores) await bucket?.server.close();

@@ -40,12 +40,13 @@ export async function eventually<T>(
   ask: () => Promise<T>,
   pleases: (answer: T) => boolean,
   withinMs: number,
+  everyMs = 50,
 ): Promise<T> {
   const until = performance.now() + withinMs;
   for (;;) {
     const answer = await ask();
     if (pleases(answer) || performance.now() > until) return answer;
-    await Bun.sleep(50);
+    await Bun.sleep(everyMs);
   }
 }
 
