@@ -49,6 +49,16 @@ export const actorOf = (principal: Principal, call: Call): Actor => ({
   ...originOf(call),
 });
 
+/** Nobody asked: something's time was over. */
+export const gatewayItself: Actor = {
+  id: "specgate",
+  kind: "system",
+  clientId: null,
+  ip: null,
+  userAgent: null,
+  requestId: null,
+};
+
 /** Somebody who has not proved to be anybody. */
 export const strangerFrom = (origin: Origin): Actor => ({
   id: "anonymous",

@@ -6,7 +6,7 @@
  * one conditional statement, so that of many at once one wins and all others learn what the approval is instead. What is
  * over its time is so at once; `expireDue` writes it down afterwards.
  */
-import type { Actor } from "../../db/audit-entry.ts";
+import { gatewayItself } from "../../db/audit-entry.ts";
 import type { Change, Changes } from "../../db/changes.ts";
 import type { Database, Db } from "../../db/database.ts";
 import { requireIterationOf, requireOpenSession } from "../../db/open-session.ts";
@@ -177,7 +177,7 @@ export class Approvals {
   /** Writes what is over its time, also in sessions that are closed. Returns how many; each is written by one instance. */
   async expireDue(): Promise<number> {
     for (let total = 0; ; ) {
-      const written = await this.#needs.changes.make(gateway, async (change) => {
+      const written = await this.#needs.changes.make(gatewayItself, async (change) => {
         const rows = await expireApprovals(change.tx, expiredAtOnceMax);
         for (const row of rows) await follow(change, "expired", row, { action: row.action });
         return rows.length;
@@ -187,16 +187,6 @@ export class Approvals {
     }
   }
 }
-
-/** Nobody does it: time passes. */
-const gateway: Actor = {
-  id: "specgate",
-  kind: "system",
-  clientId: null,
-  ip: null,
-  userAgent: null,
-  requestId: null,
-};
 
 async function follow(
   change: Change,

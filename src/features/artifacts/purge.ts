@@ -5,7 +5,7 @@
  * object that nobody knows of. Doing it twice, or in two places at once, is as good as once. What the store does not let
  * go stays, row and all, for the next time.
  */
-import type { Actor } from "../../db/audit-entry.ts";
+import { gatewayItself } from "../../db/audit-entry.ts";
 import type { Changes } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
 import { forGood, type SweepTerms } from "../../db/sweep.ts";
@@ -28,16 +28,6 @@ export type Gone = {
 };
 
 const batchRows = 200;
-
-/** Nobody asked: their time was over. */
-const gateway: Actor = {
-  id: "specgate",
-  kind: "system",
-  clientId: null,
-  ip: null,
-  userAgent: null,
-  requestId: null,
-};
 
 export class Purge {
   readonly #needs: PurgeNeeds;
@@ -91,7 +81,7 @@ export class Purge {
   /** Those of them that are due. */
   #mark(removed: readonly ArtifactRow[]): Promise<ArtifactRow[]> {
     const ids = removed.map(({ id }) => id);
-    return this.#needs.changes.make(gateway, async (change) => {
+    return this.#needs.changes.make(gatewayItself, async (change) => {
       const rows = await markPurged(change.tx, ids);
       for (const row of rows) await follow(change, "purged", row, { size_bytes: row.sizeBytes });
       await giveRoomBack(change.tx, rows);
