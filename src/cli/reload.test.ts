@@ -10,11 +10,11 @@ const cwd = mkdtempSync(join(tmpdir(), "specgate-reload-"));
 const file = join(cwd, "specgate.yaml");
 afterAll(() => rmSync(cwd, { recursive: true, force: true }));
 
-function started() {
+function started(took?: (file: string | null) => void) {
   const source = { env: {}, cwd, flags: {}, terminal: false };
   const loaded = loadConfig(source);
   if (!loaded.ok) throw new Error(loaded.mistakes.join("\n"));
-  return createReload(loaded.config, source, silentLog);
+  return createReload(loaded.config, source, silentLog, took);
 }
 
 const limited = (perMinute: number) => `limits: { llm: { requests_per_minute: ${perMinute} } }\n`;
@@ -34,5 +34,19 @@ test("a file that breaks or goes away leaves the old settings in force and a war
     reload.now();
     expect([perMinute(), reload.warnings().length]).toEqual([limit, warnings]);
   }
+  reload.close();
+});
+
+test("a file that was not there at the start is taken at a signal, and whoever keeps note of it is told", () => {
+  rmSync(file, { force: true });
+  const taken: (string | null)[] = [];
+  const reload = started((path) => taken.push(path));
+  reload.now();
+  writeFileSync(file, limited(9));
+  reload.now();
+  expect([reload.gateway().limits.llm.requestsPerMinute, taken]).toEqual([9, [null, file]]);
+  writeFileSync(file, "limts: {}\n");
+  reload.now();
+  expect(taken).toHaveLength(2);
   reload.close();
 });

@@ -18,7 +18,13 @@ export type Reload = {
 
 const lookMs = 1_000;
 
-export function createReload(config: Config, source: ConfigSource, log: Log): Reload {
+/** `took` is told which file is in force from then on; null is none. */
+export function createReload(
+  config: Config,
+  source: ConfigSource,
+  log: Log,
+  took: (file: string | null) => void = () => undefined,
+): Reload {
   let current = config.gateway;
   let refused: string[] = [];
   let seen = stampOf(config.file);
@@ -32,7 +38,8 @@ export function createReload(config: Config, source: ConfigSource, log: Log): Re
     if (loaded.ok) {
       current = loaded.config.gateway;
       refused = [];
-      log.info("configuration reloaded", { file: config.file });
+      took(loaded.config.file);
+      log.info("configuration reloaded", { file: loaded.config.file });
       return;
     }
     refused = loaded.mistakes;

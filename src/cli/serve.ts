@@ -82,6 +82,7 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
     config,
     { env: world.env, cwd: world.cwd, flags, terminal: world.isTerminal },
     log,
+    (file) => noteConfigFile(dir, file),
   );
   closing.push(() => reload.close());
   const addresses = addressesOf(config);
