@@ -44,10 +44,12 @@ export type Storage = {
 export function openStorage({ config: { storage }, dir, publicUrl, log = silentLog }: StorageNeeds): Storage {
   if (storage.kind === "s3") return { objects: createS3Store(storage, { log }), disk: null };
   const disk = createDisk({
-    place: `local ${dir.instance}`,
+    place: localPlace(dir.instance),
     root: dir.file("blobs"),
     key: dir.secretFile("blobs-key", 32),
     publicUrl,
   });
   return { objects: disk, disk };
 }
+
+export const localPlace = (instance: string): string => `local ${instance}`;

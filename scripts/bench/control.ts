@@ -5,15 +5,15 @@
  * The compiled binary with its embedded PostgreSQL; the rows are put in by SQL, everything that is measured goes over
  * HTTP. Pages are asked for in turn at random places, so that a plan that reads what it does not show is seen.
  */
+
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openDataDir } from "../../src/platform/data-dir.ts";
 import { buildIfChanged } from "../build.ts";
+import { openTables, type Sql } from "../database.ts";
 import { type Gateway, run, type Surroundings, serve, tokenOf } from "../gateway.ts";
 import { atMost, type Figure } from "./figures.ts";
 
-type Sql = import("postgres").Sql;
 type Say = (words: string) => void;
 
 const sessions = 100;
@@ -34,7 +34,7 @@ export async function control(seconds: number, say: Say): Promise<Figure[]> {
     writeFileSync(join(dir, "specgate.yaml"), "limits: { control: { requests_per_minute: null } }\n");
     const surroundings = { cwd: dir, env: { SPECGATE_LOG_LEVEL: "warn" } };
     gateway = await serve([], surroundings);
-    sql = await openDatabase(join(dir, "specgate-data"));
+    sql = await openTables(join(dir, "specgate-data"));
     const world = await Bench.open(gateway, surroundings, sql, say);
     return await world.measure(seconds);
   } finally {
@@ -178,16 +178,6 @@ class Bench {
       throw new Error(`${method} ${path} answered ${response.status}: ${text.slice(0, 500)}`);
     }
   }
-}
-
-/** The gateway's own cluster, as the owner of its tables. */
-async function openDatabase(dataDir: string): Promise<Sql> {
-  const { embeddedEndpoints } = await import("../../src/db/embedded.ts");
-  const { connect } = await import("../../src/db/connection.ts");
-  const endpoints = embeddedEndpoints(openDataDir(dataDir, { create: false }));
-  if (endpoints === null) throw new Error(`${dataDir} holds no cluster`);
-  const options = { applicationName: "bench", prepare: false, connectionsMax: 1, statementTimeoutMs: null };
-  return connect(endpoints.owner, options);
 }
 
 const sessionId = (number: number): string => `ses_${String(number).padStart(32, "0")}`;

@@ -10,6 +10,7 @@ import { type Elsewhere, listElsewhere } from "../features/artifacts/store-orpha
 import type { Config } from "../platform/config.ts";
 import type { DataDir } from "../platform/data-dir.ts";
 import { fleetingDisk } from "../platform/disk.ts";
+import { localPlace } from "../wiring-storage.ts";
 import type { Finding } from "./doctor.ts";
 import { checkBucket } from "./doctor-bucket.ts";
 
@@ -31,8 +32,8 @@ export async function checkElsewhere(
   { instance }: DataDir,
   { db }: Pick<Database, "db">,
 ): Promise<Finding[]> {
-  // As `openStorage` names it, without making the local store's key.
-  const place = storage.kind === "s3" ? createS3Store(storage).place : `local ${instance}`;
+  // A store that is only named makes no key.
+  const place = storage.kind === "s3" ? createS3Store(storage).place : localPlace(instance);
   const elsewhere = await listElsewhere(db, place).catch(() => []);
   return elsewhere.map((there) => warning(inAnotherStore(there)));
 }

@@ -9,6 +9,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../../platform/clock.ts";
 import { Failure } from "../../platform/failure.ts";
+import { percentEncoded } from "../../platform/percent.ts";
 import type { DownloadTerms, SignedDownload, SignedUpload, UploadTerms } from "./object-store.ts";
 
 /** What a valid upload has promised to be. */
@@ -71,7 +72,7 @@ export function createBlobUrls({ key, publicUrl, clock }: BlobUrlNeeds): BlobUrl
     },
     download({ key, name, contentType, ttlSeconds }) {
       const exp = expiry(ttlSeconds);
-      const target = `/blobs/${key}?exp=${exp}&type=${encode(contentType)}&name=${encode(name)}`;
+      const target = `/blobs/${key}?exp=${exp}&type=${percentEncoded(contentType)}&name=${percentEncoded(name)}`;
       const url = `${publicUrl()}${target}&sig=${sign(`GET\n${target}`)}`;
       return { url, expiresAt: new Date(exp * 1000) };
     },
@@ -101,13 +102,6 @@ const downloadForm =
 /** As sent: a header that came twice arrives joined, and is another text. */
 const headerText = (headers: Headers): string =>
   signedHeaders.map((name) => `\n${name}:${headers.get(name) ?? ""}`).join("");
-
-/** Percent-encoded down to what no client, proxy or parser ever spells otherwise (RFC 3986 section 2.3). */
-const encode = (text: string): string =>
-  encodeURIComponent(text.toWellFormed()).replace(
-    /[!'()*]/g,
-    (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
 
 /** The signatures' texts, not their bytes: the last letter of 43 has bits to spare, and could be another. */
 const isSame = (sent: string, right: string): boolean => {

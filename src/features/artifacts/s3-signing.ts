@@ -7,6 +7,7 @@
 
 import type { S3Config } from "../../platform/config.ts";
 import { attachmentOf } from "../../platform/content-disposition.ts";
+import { percentEncoded } from "../../platform/percent.ts";
 import type { DownloadTerms, SignedDownload, SignedUpload, UploadTerms } from "./object-store.ts";
 import type { S3Kit } from "./s3-client.ts";
 
@@ -55,7 +56,7 @@ async function sign(
   now: number,
 ): Promise<{ url: string; expiresAt: Date }> {
   const { protocol, hostname, port } = new URL(endpoint);
-  const path = `/${bucket}/${key.split("/").map(encode).join("/")}`;
+  const path = `/${bucket}/${key.split("/").map(percentEncoded).join("/")}`;
   const names = Object.keys(unsigned.headers);
   const signedAt = Math.floor(now / 1_000) * 1_000;
   const { query = {} } = await presigner.presign(
@@ -67,10 +68,8 @@ async function sign(
       unhoistableHeaders: new Set(names),
     },
   );
-  const pairs = Object.entries(query).map(([name, value]) => `${encode(name)}=${encode(String(value))}`);
+  const pairs = Object.entries(query).map(
+    ([name, value]) => `${percentEncoded(name)}=${percentEncoded(String(value))}`,
+  );
   return { url: `${endpoint}${path}?${pairs.join("&")}`, expiresAt: new Date(signedAt + ttlSeconds * 1_000) };
 }
-
-/** As the signature has it: everything but the unreserved characters of RFC 3986. */
-const encode = (text: string): string =>
-  encodeURIComponent(text).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
