@@ -7,6 +7,9 @@ import m0004 from "./0004_control_plane.sql" with { type: "text" };
 import m0005 from "./0005_control_plane_rights.sql" with { type: "text" };
 import m0006 from "./0006_artifacts.sql" with { type: "text" };
 import m0007 from "./0007_artifacts_rights.sql" with { type: "text" };
+import m0008 from "./0008_llm.sql" with { type: "text" };
+import m0009 from "./0009_llm_rights.sql" with { type: "text" };
+import m0010 from "./0010_budget_functions.sql" with { type: "text" };
 
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_schema", sql: m0000 },
@@ -17,4 +20,7 @@ export const migrations: readonly { readonly name: string; readonly sql: string 
   { name: "0005_control_plane_rights", sql: m0005 },
   { name: "0006_artifacts", sql: m0006 },
   { name: "0007_artifacts_rights", sql: m0007 },
+  { name: "0008_llm", sql: m0008 },
+  { name: "0009_llm_rights", sql: m0009 },
+  { name: "0010_budget_functions", sql: m0010 },
 ];

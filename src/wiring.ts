@@ -96,11 +96,12 @@ export async function wire(input: WiringInput): Promise<Parts> {
 
   const limitNumbers = () => limitNumbersOf(gateway());
   const limits = createLimits(limitNumbers);
-  const guard = guardOf(identity, { addresses, limits, locate: createLocate(database), log });
+  const locate = createLocate(database);
+  const guard = guardOf(identity, { addresses, limits, locate, log });
   const prices = createPrices(gateway);
   const counter = createTokenCounter();
   const books = work.ticks.counting(ledger.books);
-  const shared = { gateway, prices, books, clock, fetch, spent: limits.spend };
+  const shared = { gateway, prices, books, clock, fetch, locate, spent: limits.spend };
   const completions = new Completions({ ...shared, count: counter.count, watch: new Watch() });
   identity.feed.onRevoked((subject) => completions.cut(subject));
   const usage = new Usage({ db: database.db, cursors });

@@ -19,10 +19,28 @@ export type Usage = {
   cache_write: number | null;
   reasoning: number | null;
   audio: number | null;
+  /** Parts with a price of their own: of `cache_write` what is kept for an hour, of `input` and `output` what is audio. */
+  cache_write_long?: number | null;
+  audio_input?: number | null;
+  audio_output?: number | null;
 };
 
-/** Unit prices in nano-USD per million tokens, kept with the row so that history never changes. */
-export type PriceSnapshot = { input: number; cached_read: number; cache_write: number; output: number };
+/** Unit prices in nano-USD per million tokens; a part without a rate of its own has that of the whole. */
+export type Rates = {
+  input: number;
+  cached_read: number;
+  cache_write: number;
+  output: number;
+  cache_write_long?: number;
+  audio_input?: number;
+  audio_output?: number;
+};
+
+/**
+ * The prices of one model, kept with the row so that history never changes. A call with more than `above` input tokens
+ * has the rates of that tier, all of its tokens; the tiers ascend.
+ */
+export type PriceSnapshot = Rates & { tiers?: readonly (Rates & { above: number })[] };
 
 export type StartRecord = {
   t: "start";
@@ -50,7 +68,7 @@ export type StartRecord = {
   prices: PriceSnapshot | null;
   /** An upper guess of the input tokens, made before anything is known. */
   input_est: number;
-  /** Nano-USD held by hard budgets, and the periods it is held in. */
+  /** Nano-USD held by hard budgets for this attempt, and the periods it is held in; null without a hard budget. */
   hold: number | null;
   periods: string[] | null;
 };
@@ -70,6 +88,8 @@ export type EndRecord = {
   delivery: Delivery;
   first_token_ms: number | null;
   duration_ms: number;
+  /** What the provider keeps of this call and a later one may refer to: ids of responses, containers, audio. */
+  kept?: string[];
   /** Present on the last attempt's END: how the whole request ended. `status` is what the caller was sent. */
   close: CloseRecord | null;
 };
@@ -84,7 +104,13 @@ export type CloseRecord = {
   duration_ms: number;
 };
 
-/** Written at boot for an attempt whose END never came. */
-export type LostRecord = { t: "lost"; req: string; att: number; charged: number | null };
+/** Written for an attempt whose END will not come. `periods` where its START may never come either. */
+export type LostRecord = {
+  t: "lost";
+  req: string;
+  att: number;
+  charged: number | null;
+  periods?: string[];
+};
 
 export type LedgerRecord = StartRecord | EndRecord | LostRecord;

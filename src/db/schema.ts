@@ -21,6 +21,7 @@ import {
   uniqueIndex,
   uuid,
 } from "drizzle-orm/pg-core";
+import type { PriceSnapshot } from "./ledger.ts";
 
 const at = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
 const nano = (name: string) => bigint(name, { mode: "number" });
@@ -318,12 +319,7 @@ export const requests = pgTable(
     ...usageColumns,
     costNano: nano("cost_nano"),
     chargedNano: nano("charged_nano"),
-    prices: jsonb("prices").$type<{
-      input: number;
-      cached_read: number;
-      cache_write: number;
-      output: number;
-    }>(),
+    prices: jsonb("prices").$type<PriceSnapshot>(),
     holdNano: nano("hold_nano"),
     periods: text("periods").array(),
     firstTokenMs: integer("first_token_ms"),
@@ -336,6 +332,9 @@ export const requests = pgTable(
     index("requests_client").on(table.clientId, table.at, table.id),
     index("requests_user").on(table.userId, table.at, table.id),
     index("requests_project").on(table.projectId, table.at, table.id),
+    index("requests_session").on(table.sessionId, table.at, table.id).where(sql`session_id is not null`),
+    index("requests_task").on(table.taskId, table.at, table.id).where(sql`task_id is not null`),
+    index("requests_key").on(table.keyId, table.at, table.id).where(sql`key_id is not null`),
     index("requests_open").on(table.instance, table.epoch).where(sql`state = 'open'`),
   ],
 );
@@ -353,53 +352,80 @@ export const attempts = pgTable(
     error: text("error"),
     ...usageColumns,
     costNano: nano("cost_nano"),
-    prices: jsonb("prices").$type<{
-      input: number;
-      cached_read: number;
-      cache_write: number;
-      output: number;
-    }>(),
+    prices: jsonb("prices").$type<PriceSnapshot>(),
     firstTokenMs: integer("first_token_ms"),
     durationMs: integer("duration_ms"),
   },
   (table) => [primaryKey({ columns: [table.requestId, table.attempt] })],
 );
 
+/** What roll-ups are kept by. */
+const dimensions = {
+  hour: at("hour").notNull(),
+  provider: text("provider").notNull(),
+  model: text("model").notNull(),
+  projectId: text("project_id").notNull(),
+  sessionId: text("session_id").notNull(),
+  iterationId: text("iteration_id").notNull(),
+  taskId: text("task_id").notNull(),
+  userId: text("user_id").notNull(),
+  clientId: text("client_id").notNull(),
+  keyId: text("key_id").notNull(),
+};
+
+const sums = {
+  requests: nano("requests").notNull(),
+  errors: nano("errors").notNull(),
+  input: nano("input").notNull(),
+  output: nano("output").notNull(),
+  cachedRead: nano("cached_read").notNull(),
+  cacheWrite: nano("cache_write").notNull(),
+  reasoning: nano("reasoning").notNull(),
+  audio: nano("audio").notNull(),
+  costNano: nano("cost_nano").notNull(),
+  chargedNano: nano("charged_nano").notNull(),
+  unknownNano: nano("unknown_nano").notNull(),
+  latency: bigint("latency", { mode: "number" }).array().notNull(),
+  firstToken: bigint("first_token", { mode: "number" }).array().notNull(),
+};
+
 /**
  * Roll-ups by the hour, kept in step with `requests` by the statement that merges them. An empty string stands for
  * "none" in the dimensions. `latency` and `first_token` are counts per logarithmic bucket (usage/histogram.ts).
  */
-export const usageHours = pgTable(
-  "usage_hours",
-  {
-    hour: at("hour").notNull(),
-    provider: text("provider").notNull(),
-    model: text("model").notNull(),
-    projectId: text("project_id").notNull(),
-    sessionId: text("session_id").notNull(),
-    iterationId: text("iteration_id").notNull(),
-    taskId: text("task_id").notNull(),
-    userId: text("user_id").notNull(),
-    clientId: text("client_id").notNull(),
-    keyId: text("key_id").notNull(),
-    requests: nano("requests").notNull(),
-    errors: nano("errors").notNull(),
-    input: nano("input").notNull(),
-    output: nano("output").notNull(),
-    cachedRead: nano("cached_read").notNull(),
-    cacheWrite: nano("cache_write").notNull(),
-    reasoning: nano("reasoning").notNull(),
-    audio: nano("audio").notNull(),
-    costNano: nano("cost_nano").notNull(),
-    chargedNano: nano("charged_nano").notNull(),
-    unknownNano: nano("unknown_nano").notNull(),
-    latency: bigint("latency", { mode: "number" }).array().notNull(),
-    firstToken: bigint("first_token", { mode: "number" }).array().notNull(),
-  },
+export const usageHours = pgTable("usage_hours", { ...dimensions, ...sums }, (table) => [
+  primaryKey({
+    columns: [
+      table.hour,
+      table.provider,
+      table.model,
+      table.projectId,
+      table.sessionId,
+      table.iterationId,
+      table.taskId,
+      table.userId,
+      table.clientId,
+      table.keyId,
+    ],
+  }),
+  index("usage_hours_client").on(table.clientId, table.hour),
+  index("usage_hours_project").on(table.projectId, table.hour),
+  index("usage_hours_user").on(table.userId, table.hour),
+  index("usage_hours_key").on(table.keyId, table.hour),
+]);
+
+/**
+ * The same by tag: each tagged call once under each of its tags (`name=value`), and once under `*`, so that what has no
+ * tag is what remains. Columns as above, and nothing for calls without tags.
+ */
+export const usageTagHours = pgTable(
+  "usage_tag_hours",
+  { tag: text("tag").notNull(), ...dimensions, ...sums },
   (table) => [
     primaryKey({
       columns: [
         table.hour,
+        table.tag,
         table.provider,
         table.model,
         table.projectId,
@@ -411,8 +437,149 @@ export const usageHours = pgTable(
         table.keyId,
       ],
     }),
-    index("usage_hours_client").on(table.clientId, table.hour),
-    index("usage_hours_project").on(table.projectId, table.hour),
+    index("usage_tag_hours_client").on(table.clientId, table.hour),
+    index("usage_tag_hours_project").on(table.projectId, table.hour),
+  ],
+);
+
+/** What providers keep of earlier calls (responses, containers), and whose calls those were: no one else's may refer to it. */
+export const providerStates = pgTable(
+  "provider_states",
+  {
+    provider: text("provider").notNull(),
+    id: text("id").notNull(),
+    /** `prj_…`, or the principal's id for calls outside of projects. */
+    owner: text("owner").notNull(),
+    at: at("at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.provider, table.id, table.owner] }),
+    index("provider_states_at").on(table.at),
+  ],
+);
+
+/** Prices that an administrator set, each from its moment on; nothing is ever changed in here. */
+export const priceOverrides = pgTable(
+  "price_overrides",
+  {
+    id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+    /** `provider/model`, with `*` at the end of either part. */
+    model: text("model").notNull(),
+    /** Null: from then on the file's or the table's price holds again. */
+    prices: jsonb("prices").$type<PriceSnapshot>(),
+    effectiveFrom: at("effective_from").notNull(),
+    createdBy: text("created_by").notNull(),
+    createdAt: at("created_at").notNull().defaultNow(),
+  },
+  (table) => [index("price_overrides_model").on(table.model, table.effectiveFrom)],
+);
+
+/** Limits on spending. Whose, how long and in which zone never changes. The money itself moves in SQL functions alone. */
+export const budgets = pgTable(
+  "budgets",
+  {
+    id: text("id").primaryKey(),
+    subject: text("subject").$type<"global" | "user" | "project" | "client" | "key">().notNull(),
+    /** Null for `global`. */
+    subjectId: text("subject_id"),
+    period: text("period").$type<"day" | "week" | "month" | "total">().notNull(),
+    timezone: text("timezone").notNull(),
+    weekStart: text("week_start").$type<"monday" | "sunday">().notNull(),
+    limitNano: nano("limit_nano").notNull(),
+    /** Per cent, ascending. */
+    thresholds: integer("thresholds").array().notNull(),
+    hard: boolean("hard").notNull(),
+    createdBy: text("created_by").notNull(),
+    createdAt: at("created_at").notNull().defaultNow(),
+    endedAt: at("ended_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [index("budgets_subject").on(table.subject, table.subjectId).where(sql`ended_at is null`)],
+);
+
+/** What a budget's period has spent and holds. `spent` is the sum of what is charged to it, `held` of the holds in it. */
+export const budgetPeriods = pgTable(
+  "budget_periods",
+  {
+    /** The budget's id, `@`, and the period's start in UTC as `YYYYMMDDTHHMMSSZ`. */
+    id: text("id").primaryKey(),
+    budgetId: text("budget_id").notNull(),
+    startsAt: at("starts_at").notNull(),
+    endsAt: at("ends_at"),
+    spentNano: nano("spent_nano").notNull().default(0),
+    heldNano: nano("held_nano").notNull().default(0),
+    /** The highest threshold that was told of, in per cent. */
+    toldPercent: integer("told_percent").notNull().default(0),
+    exhaustedAt: at("exhausted_at"),
+  },
+  (table) => [index("budget_periods_budget").on(table.budgetId, table.startsAt)],
+);
+
+/** Money set aside for calls under way, until their end is merged. */
+export const holds = pgTable(
+  "holds",
+  {
+    req: text("req").primaryKey(),
+    periods: text("periods").array().notNull(),
+    nano: nano("nano").notNull(),
+    instance: uuid("instance").notNull(),
+    epoch: integer("epoch").notNull(),
+    bootId: text("boot_id").notNull(),
+    at: at("at").notNull().defaultNow(),
+  },
+  (table) => [index("holds_instance").on(table.instance, table.epoch)],
+);
+
+/** What operators asked to be told of, in the transaction in which it became true; `once` keeps it from being told twice. */
+export const alarms = pgTable(
+  "alarms",
+  {
+    id: bigint("id", { mode: "number" }).primaryKey().generatedAlwaysAsIdentity(),
+    type: text("type").notNull(),
+    once: text("once").notNull(),
+    payload: jsonb("payload").$type<Record<string, unknown>>().notNull(),
+    at: at("at").notNull().defaultNow(),
+    /** When it was handed to the hooks. */
+    handedAt: at("handed_at"),
+  },
+  (table) => [
+    uniqueIndex("alarms_once").on(table.once),
+    index("alarms_open").on(table.id).where(sql`handed_at is null`),
+  ],
+);
+
+export const alertHooks = pgTable("alert_hooks", {
+  id: text("id").primaryKey(),
+  url: text("url").notNull(),
+  events: text("events").array().notNull(),
+  /** The signing secret that this hook's own secret is derived from. */
+  kid: text("kid").notNull(),
+  createdBy: text("created_by").notNull(),
+  createdAt: at("created_at").notNull().defaultNow(),
+  endedAt: at("ended_at"),
+  version: integer("version").notNull().default(1),
+});
+
+export const alertDeliveries = pgTable(
+  "alert_deliveries",
+  {
+    id: text("id").primaryKey(),
+    hookId: text("hook_id").notNull(),
+    /** `webhook-id` of Standard Webhooks: the same however often it is sent. */
+    messageId: text("message_id").notNull(),
+    type: text("type").notNull(),
+    payload: jsonb("payload").$type<Record<string, unknown>>().notNull(),
+    status: text("status").$type<"pending" | "delivered" | "dead">().notNull(),
+    tries: integer("tries").notNull().default(0),
+    nextAt: at("next_at"),
+    lastStatus: integer("last_status"),
+    lastError: text("last_error"),
+    createdAt: at("created_at").notNull().defaultNow(),
+    endedAt: at("ended_at"),
+  },
+  (table) => [
+    index("alert_deliveries_hook").on(table.hookId, table.createdAt, table.id),
+    index("alert_deliveries_due").on(table.nextAt).where(sql`status = 'pending'`),
   ],
 );
 

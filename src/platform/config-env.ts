@@ -6,14 +6,13 @@
  */
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { ProviderConfig } from "./config.ts";
+import { type ProviderConfig, spokenEndpoints } from "./config.ts";
 import type { Parsed } from "./config-values.ts";
 import {
   clientVariables,
   type KnownProvider,
   knownProviders,
   providerVariables,
-  refused,
   type Variable,
   type VariableName,
   variables,
@@ -125,7 +124,8 @@ function registerProvider(
   const address = base === null ? missing : checked(provider.base, base, mistakes);
   if ("wrong" in apiKey || "wrong" in address) return;
   providers[provider.name] = {
-    kind: "openai",
+    kind: provider.kind,
+    endpoints: spokenEndpoints[provider.kind],
     baseUrl: withPath(String(address.value), provider.path),
     apiKey: apiKey.value instanceof Secret ? apiKey.value : null,
     includeUsage: provider.includeUsage,
@@ -143,17 +143,13 @@ function checked(name: string, text: Parsed<string>, mistakes: string[]): Parsed
 const withPath = (baseUrl: string, path: string): string =>
   new URL(baseUrl).pathname === "/" ? `${baseUrl}${path}` : baseUrl;
 
-/** Names in our own prefix that nothing reads, and those whose feature this version does not have. */
+/** Names in our own prefix that nothing reads. */
 function foreignVariables(env: Environment): string[] {
   const mistakes: string[] = [];
   const own: Record<string, Variable<unknown>> = { ...variables, ...clientVariables };
   const names = [...Object.keys(own), ...Object.keys(providerVariables)];
   for (const name of present(env)) {
     const plain = name.replace(/_FILE$/, "");
-    if (isListed(plain, refused)) {
-      mistakes.push(`${name}: is not in this version; leave it unset`);
-      continue;
-    }
     const variable = own[plain];
     const read = variable !== undefined && (plain === name || variable.secret);
     if (read || !name.startsWith("SPECGATE_")) continue;

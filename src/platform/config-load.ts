@@ -102,6 +102,7 @@ function assemble(
     },
     ...peopleOf(values),
     storage: storageOf(values),
+    redisUrl: values.REDIS_URL ?? null,
     file,
     gateway,
   };

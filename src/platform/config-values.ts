@@ -182,6 +182,11 @@ export function parseDatabaseUrl(text: string): Parsed<Secret> {
   };
 }
 
+export function parseRedisUrl(text: string): Parsed<Secret> {
+  if (/^rediss?:\/\//.test(text) && URL.canParse(text)) return { value: new Secret(text) };
+  return { wrong: "not a Redis URL; would be such as redis://:password@host:6379/0, or rediss:// for TLS" };
+}
+
 /** What goes into a header as it is: printable ASCII without spaces. */
 export function parseToken(text: string): Parsed<Secret> {
   if (/^[\x21-\x7e]+$/.test(text)) return { value: new Secret(text) };

@@ -2,8 +2,10 @@
  * Every environment variable in one table: what it means, what holds without it, whether it is secret, how it is read.
  *
  * The table drives the parsing (config-env.ts), `config print --defaults` and the help. A variable of a feature that
- * this version does not have stands in `refused` or, where other programs set it too, in `warned`: never ignored.
+ * this version does not have stands in `warned`: never ignored.
  */
+
+import type { ProviderKind } from "./config.ts";
 import { parseBaseUrl } from "./config-address.ts";
 import {
   listOf,
@@ -24,6 +26,7 @@ import {
   parsePort,
   parsePublicUrl,
   parseR2Account,
+  parseRedisUrl,
   parseRegion,
   parseS3Endpoint,
   parseSigningSecrets,
@@ -83,6 +86,10 @@ export const variables = {
   DATABASE_DIRECT_URL: secret("for LISTEN, past any pooler; unset: DATABASE_URL", parseDatabaseUrl),
   DATABASE_MIGRATE_URL: secret("for the owner of the schema; unset: DATABASE_URL", parseDatabaseUrl),
   DATABASE_PREPARE: plain("prepared statements; off behind a transaction pooler", "on", parseSwitch),
+  REDIS_URL: secret(
+    "Redis or Valkey, for limits that several instances share; unset: each counts for itself",
+    parseRedisUrl,
+  ),
   SPECGATE_POSTGRES_UID: plain(
     "who runs the embedded database when the gateway is root; unset: user specgate, else a free id",
     null,
@@ -148,6 +155,7 @@ export type VariableName = keyof typeof variables;
 /** A provider that a variable alone registers. */
 export type KnownProvider = {
   name: string;
+  kind: ProviderKind;
   /** The variable of its key; null for one that needs none. */
   key: string | null;
   base: string;
@@ -160,6 +168,7 @@ export type KnownProvider = {
 
 const known = (name: string, baseUrl: string, more: Partial<KnownProvider> = {}): KnownProvider => ({
   name,
+  kind: "openai",
   key: `${name.toUpperCase()}_API_KEY`,
   base: `${name.toUpperCase()}_BASE_URL`,
   baseUrl,
@@ -171,6 +180,7 @@ const known = (name: string, baseUrl: string, more: Partial<KnownProvider> = {})
 
 export const knownProviders: readonly KnownProvider[] = [
   known("openai", "https://api.openai.com/v1"),
+  known("anthropic", "https://api.anthropic.com", { kind: "anthropic" }),
   known("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", {
     path: "/v1beta/openai",
   }),
@@ -184,6 +194,7 @@ export const knownProviders: readonly KnownProvider[] = [
   known("deepseek", "https://api.deepseek.com/v1"),
   {
     name: "ollama",
+    kind: "openai",
     key: null,
     base: "OLLAMA_BASE_URL",
     baseUrl: null,
@@ -193,6 +204,7 @@ export const knownProviders: readonly KnownProvider[] = [
   },
   {
     name: "forge",
+    kind: "openai",
     key: "BUILT_IN_FORGE_API_KEY",
     base: "BUILT_IN_FORGE_API_URL",
     baseUrl: null,
@@ -216,8 +228,8 @@ export const providerVariables: Record<string, Variable<unknown>> = Object.fromE
   }),
 );
 
-/** Variables of the contract whose feature is not in this version; a name ending in `_` stands for its family. */
-export const refused: readonly string[] = ["REDIS_URL"];
-
-/** Likewise, but set for other programs in many shells: refusing to start would be wrong, silence too. */
-export const warned: readonly string[] = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OTEL_EXPORTER_OTLP_"];
+/**
+ * Variables of the contract whose feature is not in this version, but set for other programs in many shells: refusing to
+ * start would be wrong, silence too. A name ending in `_` stands for its family.
+ */
+export const warned: readonly string[] = ["OTEL_EXPORTER_OTLP_"];

@@ -80,15 +80,17 @@ describe("the environment", () => {
     ]);
   });
 
-  test("a setting of a later version is refused, not ignored", () => {
-    for (const name of ["REDIS_URL", "REDIS_URL_FILE"])
-      expect(bad({ [name]: "x" })).toEqual([`${name}: is not in this version; leave it unset`]);
+  test("Redis is known by its URL, and nothing else is taken for one", () => {
+    expect(good({ REDIS_URL: "rediss://:pass@redis:6380/1" }).redisUrl?.reveal()).toBe(
+      "rediss://:pass@redis:6380/1",
+    );
+    for (const wrong of ["redis", "http://redis", `redis:${canary}`])
+      expect(bad({ REDIS_URL: wrong })[0]).toStartWith("REDIS_URL: not a Redis URL; would be such as");
   });
 
   test("a variable that shells set for other programs is warned of, aloud", () => {
-    const loaded = load({ ANTHROPIC_API_KEY: canary, OTEL_EXPORTER_OTLP_ENDPOINT: "http://x" });
+    const loaded = load({ OTEL_EXPORTER_OTLP_ENDPOINT: "http://x" });
     expect(loaded.ok && loaded.warnings).toEqual([
-      "ANTHROPIC_API_KEY is set, but its feature is not in this version: it has no effect",
       "OTEL_EXPORTER_OTLP_ENDPOINT is set, but its feature is not in this version: it has no effect",
     ]);
   });
@@ -328,8 +330,16 @@ limits:
       includeUsage: false,
     });
     expect(gateway.models.fast).toEqual({
-      targets: [{ provider: "openai", model: "gpt-4o-mini" }],
-      timeouts: { firstTokenMs: 30_000, idleMs: 5_000, totalMs: 600_000 },
+      targets: [{ provider: "openai", model: "gpt-4o-mini", weight: 1 }],
+      fallbacks: [],
+      retries: 2,
+      timeouts: {
+        connectMs: 5_000,
+        firstTokenMs: 30_000,
+        firstByteTotalMs: 55_000,
+        idleMs: 5_000,
+        totalMs: 600_000,
+      },
     });
     expect(gateway.prices["house/x"]).toEqual({
       inputNanoPerMtok: 1_000_000_000,
@@ -368,24 +378,60 @@ limits:
     ]);
   });
 
-  test("features of a later version are refused one by one", () => {
-    const mistakes = bad(
+  test("a feature of a later version is refused", () => {
+    expect(bad({}, "mcp: {}")).toEqual(["specgate.yaml:1: mcp: is not in this version; leave it out"]);
+  });
+
+  test("routes are read whole: kinds, endpoints, weights, fallbacks, retries, every timeout", () => {
+    const { gateway } = good(
       {},
       `
 providers:
-  a: { kind: openai, endpoints: [ chat ] }
+  a: { kind: openai, endpoints: [ chat/completions, embeddings ] }
   claude: { kind: anthropic }
 models:
   m:
-    targets: [ { provider: a, model: x, weight: 1 }, { provider: a, model: y } ]
-    fallbacks: []
-    retries: 2
-    timeouts: { connect_ms: 1, first_byte_total_ms: 1 }
-mcp: {}
+    targets: [ { provider: a, model: x, weight: 3 }, { provider: a, model: y } ]
+    fallbacks: [ { provider: claude, model: z } ]
+    retries: 0
+    timeouts: { connect_ms: 1, first_token_ms: 2, first_byte_total_ms: 3, idle_ms: 4, total_ms: 5 }
 `,
     );
-    expect(mistakes).toHaveLength(9);
-    for (const line of mistakes) expect(line).toMatch(/^specgate\.yaml:\d+: .*not in this version/);
+    expect(gateway.providers.a).toMatchObject({ endpoints: ["chat/completions", "embeddings"] });
+    expect(gateway.providers.claude).toMatchObject({
+      kind: "anthropic",
+      baseUrl: "https://api.anthropic.com",
+      endpoints: ["messages", "messages/count_tokens", "chat/completions"],
+    });
+    expect(gateway.models.m).toEqual({
+      targets: [
+        { provider: "a", model: "x", weight: 3 },
+        { provider: "a", model: "y", weight: 1 },
+      ],
+      fallbacks: [{ provider: "claude", model: "z" }],
+      retries: 0,
+      timeouts: { connectMs: 1, firstTokenMs: 2, firstByteTotalMs: 3, idleMs: 4, totalMs: 5 },
+    });
+  });
+
+  test("a route that cannot be is said with what would be right", () => {
+    expect(
+      bad(
+        {},
+        `
+providers:
+  a: { kind: openai, endpoints: [ chat, messages ] }
+models:
+  m: { targets: [ { provider: a, model: x, weight: 0 } ], fallbacks: [ { provider: b, model: z } ], retries: 11 }
+`,
+      ).map((line) => line.replace(/; would be .*/, "")),
+    ).toEqual([
+      "specgate.yaml:3: providers.a.endpoints[0]: not an endpoint of the kind openai",
+      "specgate.yaml:3: providers.a.endpoints[1]: not an endpoint of the kind openai",
+      "specgate.yaml:5: models.m.retries: of another kind",
+      'specgate.yaml:5: models.m.fallbacks[0].provider: no provider of that name is configured; did you mean "a"?',
+      "specgate.yaml:5: models.m.targets[0].weight: of another kind",
+    ]);
   });
 
   test("repeated keys, aliases, tags and broken YAML are refused, and nothing of the page is repeated", () => {
@@ -445,7 +491,7 @@ test("everything wrong with a broken environment and a broken file is said at on
     GROQ_API_KEY: "k",
     GROQ_BASE_URL: "http://169.254.169.254/",
     SPECGATE_DATADIR: canary,
-    REDIS_URL: `redis://:${canary}@r`,
+    REDIS_URL: `amqp://:${canary}@r`,
     TOKEN: `${canary} with spaces`,
   };
   const mistakes = bad(

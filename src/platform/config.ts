@@ -45,6 +45,8 @@ export type Config = {
   firstAdmin: { email: string; password: Secret } | null;
   /** Where the bytes of artifacts are. */
   storage: StorageConfig;
+  /** Redis or Valkey, for limits that several instances share; null: each counts for itself. */
+  redisUrl: Secret | null;
   /** The YAML file that was read, absolute, or null. */
   file: string | null;
   gateway: GatewayConfig;
@@ -79,27 +81,72 @@ export type GatewayConfig = {
   prices: Record<string, PriceConfig>;
   limits: LimitsConfig;
   artifacts: ArtifactsConfig;
+  alerts: AlertsConfig;
   retention: RetentionConfig;
 };
 
+/** What callers may ask for below `/v1`; each provider speaks some of them, and none is translated into another. */
+export const llmEndpoints = [
+  "chat/completions",
+  "completions",
+  "responses",
+  "embeddings",
+  "messages",
+  "messages/count_tokens",
+] as const;
+export type LlmEndpoint = (typeof llmEndpoints)[number];
+
+export const providerKinds = ["openai", "anthropic"] as const;
+export type ProviderKind = (typeof providerKinds)[number];
+
+/** What each kind can speak; `anthropic` answers chat completions through its own OpenAI-compatible address. */
+export const spokenEndpoints: Readonly<Record<ProviderKind, readonly LlmEndpoint[]>> = {
+  openai: ["chat/completions", "completions", "responses", "embeddings"],
+  anthropic: ["messages", "messages/count_tokens", "chat/completions"],
+};
+
 export type ProviderConfig = {
-  kind: "openai";
-  /** As the provider's own SDK takes it, without trailing slash: `https://api.openai.com/v1`. */
+  kind: ProviderKind;
+  /** As the provider's own SDK takes it, without trailing slash: `https://api.openai.com/v1`, `https://api.anthropic.com`. */
   baseUrl: string;
   apiKey: Secret | null;
+  /** Those of its kind, or fewer. */
+  endpoints: readonly LlmEndpoint[];
   /** False for providers that refuse `stream_options`. */
   includeUsage: boolean;
   allowPrivateNetwork: boolean;
 };
 
+export type TargetConfig = { provider: string; model: string };
+
 export type ModelConfig = {
-  /** Exactly one in this version; a list, so that weights and fallbacks find their room. */
-  targets: { provider: string; model: string }[];
+  /** At least one; of the healthy ones each is chosen as often as its weight says. */
+  targets: (TargetConfig & { weight: number })[];
+  /** Asked in this order when no target answers. */
+  fallbacks: TargetConfig[];
+  /** How many more attempts at the targets may follow the first. */
+  retries: number;
   timeouts: TimeoutsConfig;
 };
 
-export type TimeoutsConfig = { firstTokenMs: number; idleMs: number; totalMs: number };
-export const defaultTimeouts: TimeoutsConfig = { firstTokenMs: 30_000, idleMs: 60_000, totalMs: 600_000 };
+export const defaultRetries = 2;
+
+export type TimeoutsConfig = {
+  /** Until a provider that was not heard of lately takes a connection. */
+  connectMs: number;
+  firstTokenMs: number;
+  /** Over all attempts, until the first byte of an answer. */
+  firstByteTotalMs: number;
+  idleMs: number;
+  totalMs: number;
+};
+export const defaultTimeouts: TimeoutsConfig = {
+  connectMs: 5_000,
+  firstTokenMs: 30_000,
+  firstByteTotalMs: 55_000,
+  idleMs: 60_000,
+  totalMs: 600_000,
+};
 
 /** USD per million tokens, as integers of nano-USD per million tokens. A rate left out falls back to `input`. */
 export type PriceConfig = {
@@ -115,6 +162,10 @@ export type LimitsConfig = {
     bodyBytesMax: number;
     requestsPerMinute: number | null;
     tokensPerMinute: number | null;
+    /** Of all credentials that are charged to one project together. */
+    projectRequestsPerMinute: number | null;
+    projectTokensPerMinute: number | null;
+    streamsPerProject: number | null;
     streamsPerToken: number;
     streamsMax: number;
     bodiesInFlightBytesMax: number;
@@ -128,6 +179,9 @@ export const defaultLimits: LimitsConfig = {
     bodyBytesMax: 33_554_432,
     requestsPerMinute: 600,
     tokensPerMinute: null,
+    projectRequestsPerMinute: null,
+    projectTokensPerMinute: null,
+    streamsPerProject: null,
     streamsPerToken: 200,
     streamsMax: 2_000,
     bodiesInFlightBytesMax: 536_870_912,
@@ -168,6 +222,12 @@ export const defaultArtifacts: ArtifactsConfig = {
   ],
   quotaBytes: null,
 };
+
+export type AlertsConfig = {
+  /** Whether hooks may point into private networks. */
+  allowPrivateNetwork: boolean;
+};
+export const defaultAlerts: AlertsConfig = { allowPrivateNetwork: false };
 
 /** How long what is not needed any more is kept; null is for ever. */
 export type RetentionConfig = {

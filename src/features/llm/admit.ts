@@ -4,16 +4,15 @@
  * What it lets in it must be told of when it is over: `release` gives back the memory and the stream's place.
  */
 import { type BodyRoom, readBody, requireJson } from "../../platform/body.ts";
-import type { LimitsConfig } from "../../platform/config.ts";
+import type { LimitsConfig, LlmEndpoint } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { OpenedBy } from "../../platform/guard.ts";
-import type { Principal } from "../../platform/principal.ts";
-import { type Completion, parseCompletion } from "./completion.ts";
+import { type Attribution, attributionOf, type LocateWork } from "./attribution.ts";
+import { type LlmRequest, parseRequest } from "./request.ts";
 
 export type Admission = {
-  readonly completion: Completion;
-  readonly tags: Record<string, string> | null;
-  readonly sessionId: string | null;
+  readonly asked: LlmRequest;
+  readonly attribution: Attribution;
   /** Safe to call more than once. */
   readonly release: () => void;
 };
@@ -25,8 +24,11 @@ export class Admittance {
   #streamsOpen = 0;
   #closed = false;
 
-  constructor(limits: () => LimitsConfig["llm"]) {
+  readonly #locate: LocateWork;
+
+  constructor(limits: () => LimitsConfig["llm"], locate: LocateWork) {
     this.#limits = limits;
+    this.#locate = locate;
   }
 
   get streamsOpen(): number {
@@ -38,17 +40,17 @@ export class Admittance {
     this.#closed = true;
   }
 
-  async admit({ request, principal }: OpenedBy): Promise<Admission> {
+  async admit(endpoint: LlmEndpoint, { request, principal }: OpenedBy): Promise<Admission> {
     if (this.#closed) throw new Failure("unavailable", "unavailable", "The gateway is shutting down.");
     requireJson(request);
-    const tags = tagsOf(request.headers.get("x-specgate-tags"));
-    const sessionId = attributionOf(request.headers, principal);
+    const found = attributionOf(request.headers, principal, this.#locate);
+    const attribution = found instanceof Promise ? await found : found;
     const { bodyBytesMax, bodiesInFlightBytesMax } = this.#limits();
     const body = await readBody(request, { bodyBytesMax, roomBytesMax: bodiesInFlightBytesMax }, this.#room);
     try {
-      const completion = parseCompletion(body.bytes);
-      const leave = completion.stream ? this.#enter(principal.credentialId) : () => {};
-      return { completion, tags, sessionId, release: once(leave, body.release) };
+      const asked = parseRequest(endpoint, body.bytes);
+      const leave = asked.stream ? this.#enter(principal.credentialId) : () => {};
+      return { asked, attribution, release: once(leave, body.release) };
     } catch (error) {
       body.release();
       throw error;
@@ -97,35 +99,4 @@ function once(...steps: (() => void)[]): () => void {
     done = true;
     for (const step of steps) step();
   };
-}
-
-const tagForm = /^([A-Za-z0-9_.-]{1,64})=([^,=]{1,128})$/;
-
-/** `x-specgate-tags: team=red, run=42`: at most eight. */
-function tagsOf(header: string | null): Record<string, string> | null {
-  if (header === null) return null;
-  const pairs = header.split(",").map((pair) => tagForm.exec(pair.trim()));
-  if (pairs.length > 8 || pairs.some((pair) => pair === null)) {
-    throw new Failure(
-      "invalid",
-      "invalid_request",
-      "`x-specgate-tags` takes up to 8 `name=value` pairs, separated by commas.",
-    );
-  }
-  return Object.fromEntries(pairs.map((pair) => [pair?.[1] ?? "", pair?.[2] ?? ""]));
-}
-
-/** A call may be charged only to what its credential is bound to. */
-function attributionOf(headers: Headers, principal: Principal): string | null {
-  for (const name of ["x-specgate-iteration", "x-specgate-task"]) {
-    if (headers.has(name))
-      throw new Failure("invalid", "invalid_request", `\`${name}\` is not in this version.`);
-  }
-  const session = headers.get("x-specgate-session");
-  if (session === null || session === principal.sessionId) return principal.sessionId;
-  throw new Failure(
-    "invalid",
-    "invalid_request",
-    "`x-specgate-session` must name the session this credential is bound to.",
-  );
 }

@@ -6,7 +6,7 @@
  */
 import type { StartRecord } from "../../db/ledger.ts";
 import { type Clock, rfc3339 } from "../../platform/clock.ts";
-import type { GatewayConfig } from "../../platform/config.ts";
+import type { GatewayConfig, LlmEndpoint } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { OpenedBy } from "../../platform/guard.ts";
 import type { GuardedFetch } from "../../platform/guarded-fetch.ts";
@@ -14,7 +14,7 @@ import { formatUsd } from "../../platform/money.ts";
 import { isEndedBy } from "../../platform/principal.ts";
 import { type Admission, Admittance } from "./admit.ts";
 import { answerHeaders, metaComment, usageHeader } from "./answer.ts";
-import { providerBody } from "./completion.ts";
+import type { LocateWork } from "./attribution.ts";
 import type { CountTokens } from "./count.ts";
 import { dispatchDemo } from "./demo.ts";
 import {
@@ -30,6 +30,7 @@ import { asSocketError, chatWire, dispatchOpenai } from "./openai.ts";
 import type { Prices } from "./prices.ts";
 import { isConnectError, providerFailure } from "./provider-failure.ts";
 import { relayStream } from "./relay.ts";
+import { providerBody } from "./request.ts";
 import { findTarget, type Target } from "./route.ts";
 import type { Watch } from "./watch.ts";
 
@@ -42,6 +43,7 @@ export type LlmNeeds = {
   clock: Clock;
   /** The only way to a provider. */
   fetch: GuardedFetch;
+  locate: LocateWork;
   /** Told after each call, for limits that count tokens. */
   spent: (credential: string, tokens: number) => void;
 };
@@ -68,12 +70,12 @@ export class Completions {
 
   constructor(needs: LlmNeeds) {
     this.#needs = needs;
-    this.admittance = new Admittance(() => needs.gateway().limits.llm);
+    this.admittance = new Admittance(() => needs.gateway().limits.llm, needs.locate);
   }
 
-  /** Answers one chat completion. Throws a Failure only while nothing has been sent. */
-  async complete(opened: OpenedBy): Promise<Response> {
-    const admission = await this.admittance.admit(opened);
+  /** Answers one call. Throws a Failure only while nothing has been sent. */
+  async complete(endpoint: LlmEndpoint, opened: OpenedBy): Promise<Response> {
+    const admission = await this.admittance.admit(endpoint, opened);
     try {
       return await this.#run(this.#prepare(opened, admission));
     } catch (error) {
@@ -104,16 +106,16 @@ export class Completions {
   }
 
   #prepare(opened: OpenedBy, admission: Admission): Leg {
-    const { completion } = admission;
-    const target = findTarget(this.#needs.gateway(), this.#needs.prices, completion.model);
-    const setUsage = completion.stream && !completion.asksUsage && (target.config?.includeUsage ?? true);
-    const body = providerBody(completion, target.model, setUsage);
+    const { asked } = admission;
+    const target = findTarget(this.#needs.gateway(), this.#needs.prices, asked.model);
+    const setUsage = asked.stream && !asked.asksUsage && (target.config?.includeUsage ?? true);
+    const body = providerBody(asked, target.model, setUsage);
     const exchange = new Exchange(this.#needs, {
       start: this.#startRecord(opened, admission, target),
       target,
       wire: chatWire,
       startedAt: opened.call.startedAt,
-      requestText: requestText(completion.bytes),
+      requestText: requestText(asked.bytes),
       // Asked at each tick instead of listened to: most calls are over before the first one.
       caller: {
         isEndedBy: (subject) => isEndedBy(opened.principal, subject),
@@ -125,30 +127,30 @@ export class Completions {
   }
 
   #startRecord({ call, principal, request }: OpenedBy, admission: Admission, target: Target): StartRecord {
-    const { completion, sessionId, tags } = admission;
+    const { asked, attribution } = admission;
     return {
       t: "start",
       req: call.id,
       att: 1,
       at: rfc3339(this.#needs.clock.now()),
-      endpoint: path.slice(1),
-      requested_model: completion.model.slice(0, 256),
+      endpoint: asked.endpoint,
+      requested_model: asked.model.slice(0, 256),
       provider: target.provider,
       model: target.model.slice(0, 256),
       principal: principal.id,
       user_id: principal.userId,
       client_id: principal.clientId,
       key_id: principal.keyId,
-      project_id: principal.projectId,
-      session_id: sessionId,
-      iteration_id: null,
-      task_id: null,
-      tags,
-      stream: completion.stream,
+      project_id: attribution.projectId,
+      session_id: attribution.sessionId,
+      iteration_id: attribution.iterationId,
+      task_id: attribution.taskId,
+      tags: attribution.tags,
+      stream: asked.stream,
       trace_id: call.traceId,
       idempotency_key: request.headers.get("idempotency-key")?.slice(0, 255) ?? null,
       prices: this.#needs.prices.find(target.provider, target.model),
-      input_est: Math.ceil(completion.bytes.length / 4),
+      input_est: Math.ceil(asked.bytes.length / 4),
       hold: null,
       periods: null,
     };

@@ -3,7 +3,6 @@
  *
  * A provider's model that stands in no table is not listed but still answers by `provider/model`.
  */
-import type { PriceSnapshot } from "../../db/ledger.ts";
 import type { GatewayConfig } from "../../platform/config.ts";
 import { formatUsd } from "../../platform/money.ts";
 import { demoModel, demoProvider } from "./demo.ts";
@@ -11,7 +10,7 @@ import type { Prices } from "./prices.ts";
 import { findTarget, isDemo, type Target } from "./route.ts";
 
 /** USD per million tokens, as decimal strings. */
-type PriceView = Record<keyof PriceSnapshot, string>;
+type PriceView = Record<"input" | "cached_read" | "cache_write" | "output", string>;
 export type ModelView = {
   id: string;
   object: "model";

@@ -83,6 +83,7 @@ export const chatWire: Wire = {
       .join(""),
   usageOfBody: (body) => usageOfChunk(record(body)),
   textOfBody: (body) => list(record(body).choices).map(messageText).join(""),
+  keptOfBody: () => [],
   textOfRequest: (body) => list(record(body).messages).map(contentText).join("\n"),
   errorEvent: (failure) => encoder.encode(`data: ${JSON.stringify(openaiBody(failure))}\n\n`),
 };

@@ -21,7 +21,7 @@ export function llmRoutes(needs: {
   return new Elysia({ prefix: "/v1" })
     .post(
       "/chat/completions",
-      guard.closed(policy, (opened) => completions.complete(opened)),
+      guard.closed(policy, (opened) => completions.complete("chat/completions", opened)),
       { parse: "none" },
     )
     .get(

@@ -12,6 +12,8 @@ export type Sight = {
   readonly usageOnly: boolean;
   /** Set on the event after which nothing more is to come: the answer is complete, or the provider says it failed. */
   readonly terminal: "done" | "error" | null;
+  /** Ids of what the provider keeps of this answer (a response, a container, audio) for later calls to refer to. */
+  readonly kept?: readonly string[];
 };
 
 export type Wire = {
@@ -23,6 +25,7 @@ export type Wire = {
   /** The same two questions for an answer that is one JSON document. */
   usageOfBody(body: unknown): Usage | null;
   textOfBody(body: unknown): string;
+  keptOfBody(body: unknown): readonly string[];
   /** The text that a request asks a model to read, for the same purpose. */
   textOfRequest(body: unknown): string;
   /** An error in the middle of a stream, in the shape this provider's own clients understand. */

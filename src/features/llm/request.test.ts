@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { Failure } from "../../platform/failure.ts";
-import { parseCompletion, providerBody } from "./completion.ts";
+import { parseRequest, providerBody } from "./request.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 function codeOf(text: string): string {
   try {
-    parseCompletion(bytesOf(text));
+    parseRequest("chat/completions", bytesOf(text));
     return "accepted";
   } catch (error) {
     return error instanceof Failure ? error.code : String(error);
@@ -18,12 +18,12 @@ function codeOf(text: string): string {
 test("a body that needs no change reaches the provider byte for byte", () => {
   const body =
     '{ "model" : "m",\n\t"messages":[{"role":"user","content":"ไทย \\u0041 \\ud83d\\ude00"}], "x_new": 1.0e2 }';
-  expect(textOf(providerBody(parseCompletion(bytesOf(body)), "m", false))).toBe(body);
+  expect(textOf(providerBody(parseRequest("chat/completions", bytesOf(body)), "m", false))).toBe(body);
 });
 
 test("only the model's value changes when the provider knows it by another name", () => {
   const body = '{"a":"model","model":"fast","messages":[{"model":"fast"}]}';
-  const sent = textOf(providerBody(parseCompletion(bytesOf(body)), "gpt-4o", false));
+  const sent = textOf(providerBody(parseRequest("chat/completions", bytesOf(body)), "gpt-4o", false));
   expect(sent).toBe('{"a":"model","model":"gpt-4o","messages":[{"model":"fast"}]}');
 });
 
@@ -42,7 +42,7 @@ test("usage is asked for whatever the caller's stream_options say", () => {
     ],
   ];
   for (const [body, sent] of rows) {
-    expect(textOf(providerBody(parseCompletion(bytesOf(body)), "m", true))).toBe(sent);
+    expect(textOf(providerBody(parseRequest("chat/completions", bytesOf(body)), "m", true))).toBe(sent);
   }
 });
 
@@ -52,7 +52,9 @@ test("any JSON object with a model keeps its meaning, edits aside", () => {
     fc.property(json, fc.boolean(), (extra, spaced) => {
       const body = { ...extra, model: "a", stream_options: { y: 2 } };
       const text = JSON.stringify(body, null, spaced ? 2 : undefined);
-      const sent = JSON.parse(textOf(providerBody(parseCompletion(bytesOf(text)), 'b"ü', true)));
+      const sent = JSON.parse(
+        textOf(providerBody(parseRequest("chat/completions", bytesOf(text)), 'b"ü', true)),
+      );
       const expected = { ...body, model: 'b"ü', stream_options: { y: 2, include_usage: true } };
       expect(sent).toEqual(JSON.parse(JSON.stringify(expected)));
     }),

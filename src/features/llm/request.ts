@@ -1,17 +1,29 @@
 /**
- * A chat completion's body, read no further than the gateway must: the model, whether it streams, whether usage was
- * asked for. All other bytes are the caller's and reach the provider as they came.
+ * The body of a call, read no further than the gateway must: the model, whether it streams, whether usage was asked for,
+ * how much it may come to. All other bytes are the caller's and reach the provider as they came.
  */
 import { copyRange } from "../../platform/bytes.ts";
+import type { LlmEndpoint } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import { type Member, parseMember, scanMember, scanObject } from "../../platform/json.ts";
 
-export type Completion = {
+export type LlmRequest = {
+  readonly endpoint: LlmEndpoint;
   readonly bytes: Uint8Array;
   readonly model: string;
   readonly stream: boolean;
   /** True when the caller asked for the usage chunk itself, and so gets to see it. */
   readonly asksUsage: boolean;
+  /** No more input tokens than these can come of the body, as far as the body tells. */
+  readonly inputTokensMax: number;
+  /** The caller's own limit of output tokens for each answer; null when there is none. */
+  readonly outputTokensMax: number | null;
+  /** How many answers are asked for: `n`, or `best_of`. */
+  readonly answers: number;
+  /** True when the caller asks for reasoning that the answer need not show. */
+  readonly asksReasoning: boolean;
+  /** Ids of what a provider keeps, such as an earlier response, that the call refers to and that may have been recorded. */
+  readonly keptIds: readonly string[];
   readonly modelAt: Member;
   /** `stream_options`, when the body has it, and its `include_usage`. */
   readonly optionsAt: Member | null;
@@ -19,7 +31,7 @@ export type Completion = {
 };
 
 /** Throws `invalid_request`, `invalid_json` or `duplicate_key`, saying what would be right. */
-export function parseCompletion(bytes: Uint8Array): Completion {
+export function parseRequest(endpoint: LlmEndpoint, bytes: Uint8Array): LlmRequest {
   const members = scanObject(bytes);
   const find = (key: string) => members.find((member) => member.key === key) ?? null;
   const modelAt = find("model");
@@ -37,7 +49,13 @@ export function parseCompletion(bytes: Uint8Array): Completion {
   const options = optionsAt?.kind === "object" ? scanMember(bytes, optionsAt) : [];
   const includeUsageAt = options.find((member) => member.key === "include_usage") ?? null;
   return {
+    endpoint,
     bytes,
+    inputTokensMax: bytes.length,
+    outputTokensMax: null,
+    answers: 1,
+    asksReasoning: false,
+    keptIds: [],
     model,
     stream: isTrue(bytes, streamAt),
     asksUsage: isTrue(bytes, includeUsageAt),
@@ -51,22 +69,18 @@ const isTrue = (bytes: Uint8Array, member: Member | null): boolean =>
   member?.kind === "boolean" && bytes[member.start] === 0x74;
 
 /** The body for the provider: its own model name, and `include_usage` where the gateway needs it; else byte for byte. */
-export function providerBody(
-  completion: Completion,
-  model: string,
-  setUsage: boolean,
-): Uint8Array<ArrayBuffer> {
+export function providerBody(request: LlmRequest, model: string, setUsage: boolean): Uint8Array<ArrayBuffer> {
   const edits: Edit[] = [];
-  const { modelAt } = completion;
-  if (model !== completion.model)
+  const { modelAt } = request;
+  if (model !== request.model)
     edits.push({ start: modelAt.start, end: modelAt.end, text: JSON.stringify(model) });
-  if (setUsage) edits.push(usageEdit(completion));
-  return apply(completion.bytes, edits);
+  if (setUsage) edits.push(usageEdit(request));
+  return apply(request.bytes, edits);
 }
 
 type Edit = { start: number; end: number; text: string };
 
-function usageEdit({ bytes, optionsAt, includeUsageAt }: Completion): Edit {
+function usageEdit({ bytes, optionsAt, includeUsageAt }: LlmRequest): Edit {
   if (includeUsageAt) return { start: includeUsageAt.start, end: includeUsageAt.end, text: "true" };
   if (optionsAt?.kind === "null") {
     return { start: optionsAt.start, end: optionsAt.end, text: '{"include_usage":true}' };

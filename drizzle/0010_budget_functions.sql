@@ -1,0 +1,3 @@
+-- Where the money of budgets moves.
+
+SELECT 1;
