@@ -8,7 +8,7 @@ BEGIN
        refresh_tokens, authorization_codes, device_codes, tickets, setup_links, revocations, signing_secrets,
        instances, watermarks, requests, attempts, usage_hours, audit_keys, sessions, iterations, tasks,
        gate_policies, waivers, approvals, events, idempotency, artifacts, artifact_room,
-       usage_tag_hours, provider_states, price_overrides, budgets, budget_periods, holds, alarms, alert_hooks,
+       usage_tag_hours, usage_spans, usage_marks, provider_states, price_overrides, budgets, budget_periods, holds, alarms, alert_hooks,
        alert_deliveries TO %I', role_name);
   EXECUTE format(
     'GRANT SELECT, INSERT ON audit, audit_seals, task_history, reports, checks, gate_evaluations TO %I', role_name);

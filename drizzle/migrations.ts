@@ -10,6 +10,7 @@ import m0007 from "./0007_artifacts_rights.sql" with { type: "text" };
 import m0008 from "./0008_llm.sql" with { type: "text" };
 import m0009 from "./0009_llm_rights.sql" with { type: "text" };
 import m0010 from "./0010_budget_functions.sql" with { type: "text" };
+import m0011 from "./0011_usage_spans.sql" with { type: "text" };
 
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_schema", sql: m0000 },
@@ -23,4 +24,5 @@ export const migrations: readonly { readonly name: string; readonly sql: string 
   { name: "0008_llm", sql: m0008 },
   { name: "0009_llm_rights", sql: m0009 },
   { name: "0010_budget_functions", sql: m0010 },
+  { name: "0011_usage_spans", sql: m0011 },
 ];

@@ -31,7 +31,17 @@ export const botocore: Program = {
   path: "/usr/lib/python3/dist-packages/botocore/auth.py",
 };
 
-const needed: readonly Program[] = [chromium, ...ceph, botocore];
+/** Shares limits between instances. */
+export const redisServer: Program = {
+  name: "redis-server",
+  package: "redis-server",
+  for: "the tests of shared limits",
+};
+
+/** Sets the clock of a database, which chooses the period of a budget. */
+export const faketime: Program = { name: "faketime", package: "faketime", for: "the tests of midnights" };
+
+const needed: readonly Program[] = [chromium, ...ceph, botocore, redisServer, faketime];
 
 export function findProgram({ name, path }: Program): string | null {
   if (path === undefined) return Bun.which(name);

@@ -26,6 +26,7 @@ import { crash } from "./smoke/crash.ts";
 import { crowd } from "./smoke/crowd.ts";
 import { firstStart, layHostileDirectory, priceList, provided, words } from "./smoke/first-run.ts";
 import { identity } from "./smoke/identity.ts";
+import { llm } from "./smoke/llm.ts";
 import { outage } from "./smoke/outage.ts";
 import { brokenConfig, drains, secondOne, strangers } from "./smoke/refusals.ts";
 
@@ -74,6 +75,7 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
     if (parts.outageSeconds !== null)
       await outage(check, gateway, client, join(dir, "specgate-data"), parts.outageSeconds);
     await drains(check, await Caller.open(gateway, client));
+    await llm(check, parts.crash ? 6 : 0);
     await identity(check, join(dir, "people"), provider);
     await artifacts(check, join(dir, "artifacts"), {
       kills: parts.crash ? 3 : 0,

@@ -4,14 +4,17 @@
  * A route whose handler the guard did not make stops the start: nothing is public by omission.
  */
 import { type AnyElysia, Elysia } from "elysia";
+import { alertRoutes } from "./features/alerts/routes.ts";
 import { approvalRoutes } from "./features/approvals/routes.ts";
 import { artifactRoutes, blobRoutes } from "./features/artifacts/routes.ts";
 import { auditRoutes } from "./features/audit/routes.ts";
+import { budgetRoutes } from "./features/budgets/routes.ts";
 import { eventRoutes } from "./features/events/routes.ts";
 import { gateRoutes } from "./features/gates/routes.ts";
 import { healthRoutes } from "./features/health/routes.ts";
 import { identityRoutes } from "./features/identity/routes.ts";
-import { llmRoutes } from "./features/llm/routes.ts";
+import { consoleLlmRoutes, llmRoutes } from "./features/llm/routes.ts";
+import { priceRoutes } from "./features/prices/routes.ts";
 import { projectRoutes } from "./features/projects/routes.ts";
 import { reportRoutes } from "./features/reports/routes.ts";
 import { searchRoutes } from "./features/search/routes.ts";
@@ -34,20 +37,8 @@ export type App = {
 
 /** Every route of the gateway, on one screen. */
 export function createApp(parts: Parts): App {
-  const {
-    guard,
-    identity,
-    oidc,
-    addresses,
-    completions,
-    prices,
-    gateway,
-    usage,
-    audit,
-    health,
-    config,
-    cursors,
-  } = parts;
+  const { guard, identity, oidc, addresses, completions, prices, gateway, audit, health, config, cursors } =
+    parts;
   const { changes, control } = parts;
   const { oauth, clients, keys, projects, attempts } = identity;
   const requestsPerMinute = () => parts.limitNumbers().requests;
@@ -81,9 +72,15 @@ export function createApp(parts: Parts): App {
     approvalRoutes({ guard, changes, approvals: control.approvals }),
     artifactRoutes({ guard, changes, artifacts: control.artifacts }),
     ...(parts.disk === null ? [] : [blobRoutes({ guard, disk: parts.disk })]),
+    alertRoutes({ guard, changes, hooks: parts.alerts.hooks }),
     gateRoutes({ ...control, guard, changes }),
+    budgetRoutes({ guard, changes, budgets: parts.budgets }),
+    priceRoutes({ guard, priceBook: parts.priceBook }),
     llmRoutes({ guard, completions, prices, gateway }),
-    new Elysia({ prefix: "/api/v1" }).use(usageRoutes({ guard, usage })).use(auditRoutes({ guard, audit })),
+    consoleLlmRoutes({ guard, completions }),
+    new Elysia({ prefix: "/api/v1" })
+      .use(usageRoutes({ guard, ...parts.spending }))
+      .use(auditRoutes({ guard, audit })),
   ]);
 }
 

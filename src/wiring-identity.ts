@@ -30,6 +30,7 @@ import { type FetchDocument, Registration } from "./features/tokens/registration
 import { RevocationFeed } from "./features/tokens/revocation-feed.ts";
 import { createRevocations } from "./features/tokens/revocations.ts";
 import {
+  alertKeys,
   cursorKeys,
   flowKey,
   refreshKeys,
@@ -81,7 +82,8 @@ export async function wireIdentity(input: WiringInput, shared: Shared) {
     config.oidc === null
       ? null
       : createOidc({ ...needs, ...identity, config: config.oidc, key: flowKey(secrets), publicUrl });
-  return { identity, oidc, cursors: createCursors(...cursorKeys(secrets)) };
+  const cursors = createCursors(...cursorKeys(secrets));
+  return { identity, oidc, cursors, alertKeys: alertKeys(secrets) };
 }
 
 type Shared = { record: RecordAudit; fetch: GuardedFetch };

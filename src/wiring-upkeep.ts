@@ -4,15 +4,19 @@
  * `serve` goes through the list every hour, and `specgate purge` when somebody asks; both may do so at the same moment. One
  * part that fails does not keep the others from going. Nothing here decides what is over: each feature says so itself.
  */
+
+import { sweepAlarms } from "./db/alarms.ts";
 import type { Database } from "./db/database.ts";
 import { sweepAnswers } from "./db/idempotency.ts";
 import type { SweepTerms } from "./db/sweep.ts";
+import { sweepHooks } from "./features/alerts/store.ts";
+import { sweepDeliveries } from "./features/alerts/store-deliveries.ts";
 import type { Disk } from "./features/artifacts/disk.ts";
 import type { ObjectStore } from "./features/artifacts/object-store.ts";
 import { sweepOrphans } from "./features/artifacts/orphans.ts";
 import type { Gone, Purge } from "./features/artifacts/purge.ts";
 import { forgetEvents } from "./features/events/store.ts";
-import { sweepCalls } from "./features/usage/store-sweep.ts";
+import { sweepCalls, sweepStates } from "./features/usage/store-sweep.ts";
 import type { Clock } from "./platform/clock.ts";
 import type { RetentionConfig } from "./platform/config.ts";
 import type { Log } from "./platform/log.ts";
@@ -127,9 +131,17 @@ function rowParts({ database, identity, gateway, clock }: UpkeepNeeds): Part[] {
       const keptMs = (gateway().retention.eventsHours + 1) * hourMs;
       return { events: await forgetEvents(database, ago(keptMs), terms) };
     }),
+    rows("alerts", async (terms) => ({
+      alarms: await sweepAlarms(database.db, ago(alertsKeptMs), terms),
+      alert_deliveries: await sweepDeliveries(database.db, ago(alertsKeptMs), terms),
+      alert_hooks: await sweepHooks(database.db, ago(alertsKeptMs), terms),
+    })),
     rows("requests", async (terms) => {
       const { requestsDays } = gateway().retention;
-      return requestsDays === null ? {} : sweepCalls(database, ago(requestsDays * dayMs), terms);
+      if (requestsDays === null) return {};
+      const before = ago(requestsDays * dayMs);
+      const states = await sweepStates(database.db, before, terms);
+      return { ...(await sweepCalls(database, before, terms)), provider_states: states };
     }),
   ];
 }
@@ -141,6 +153,7 @@ function take({ tallies, troubles }: UpkeepReport, part: string, gone: Gone): vo
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
+const alertsKeptMs = 30 * dayMs;
 /** When everybody who waited for the start has been served. */
 const firstMs = 60_000;
 

@@ -16,28 +16,32 @@ import { sealKeyIn } from "./features/audit/seal-key.ts";
 import { createSealer } from "./features/audit/sealer.ts";
 import { findEpoch } from "./features/audit/store.ts";
 import { AuditTrail } from "./features/audit/trail.ts";
+import type { Budgets } from "./features/budgets/budgets.ts";
 import type { Events } from "./features/events/events.ts";
 import { createHealth } from "./features/health/gateway-health.ts";
 import type { Oidc } from "./features/identity/oidc.ts";
-import { createTokenCounter } from "./features/llm/count.ts";
-import { Completions } from "./features/llm/llm.ts";
-import { createPrices } from "./features/llm/prices.ts";
-import { Watch } from "./features/llm/watch.ts";
+import type { Completions } from "./features/llm/llm.ts";
+import type { Prices } from "./features/llm/prices.ts";
+import type { PriceBook } from "./features/prices/prices.ts";
 import type { Addresses } from "./features/tokens/audiences.ts";
 import { type Ledger, openLedger } from "./features/usage/ledger.ts";
-import { Usage } from "./features/usage/usage.ts";
 import type { Clock } from "./platform/clock.ts";
 import type { Config, GatewayConfig } from "./platform/config.ts";
 import type { DataDir } from "./platform/data-dir.ts";
 import type { Guard } from "./platform/guard.ts";
 import { createGuardedFetch } from "./platform/guarded-fetch.ts";
-import { createLimits, type LimitNumbers } from "./platform/limits.ts";
+import type { LimitNumbers } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
 import type { Cursors } from "./platform/page.ts";
+import { type Alerts, wireAlerts } from "./wiring-alerts.ts";
+import { wireBudgets } from "./wiring-budgets.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
+import { wireLimits, wirePrices } from "./wiring-limits.ts";
+import { wireLlm } from "./wiring-llm.ts";
 import { wireStorage } from "./wiring-storage.ts";
 import { createUpkeep, keepUp, type Upkeep } from "./wiring-upkeep.ts";
+import { type Spending, wireUsage } from "./wiring-usage.ts";
 
 export type WiringInput = {
   config: Config;
@@ -73,9 +77,12 @@ export type Parts = {
   readonly disk: Disk | null;
   readonly upkeep: Upkeep;
   readonly completions: Completions;
-  readonly prices: ReturnType<typeof createPrices>;
-  readonly usage: Usage;
+  readonly prices: Prices;
+  readonly priceBook: PriceBook;
+  readonly spending: Spending;
   readonly audit: AuditTrail;
+  readonly alerts: Alerts;
+  readonly budgets: Budgets;
   readonly health: ReturnType<typeof createHealth>;
   readonly ledger: Ledger;
   /** Resolves when this boot has been taken over by another copy of the data dir. */
@@ -87,27 +94,37 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const { config, gateway, dir, database, clock, log, addresses } = input;
   const { record, sealer, epoch } = await wireAudit(input);
   const fetch = createGuardedFetch({ clock });
-  const { identity, oidc, cursors } = await wireIdentity(input, { record, fetch });
+  const { identity, oidc, cursors, alertKeys } = await wireIdentity(input, { record, fetch });
   const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
   await sealer.start();
   await identity.feed.start();
   const { objects, disk } = await wireStorage(input);
   const work = await wireControl(input, { identity, ledger, cursors, epoch, record, objects });
 
-  const limitNumbers = () => limitNumbersOf(gateway());
-  const limits = createLimits(limitNumbers);
+  const alerts = wireAlerts(input, { changes: work.changes, cursors, alertKeys, fetch, ledger });
+
+  const throttle = await wireLimits(input);
+  const { limits } = throttle;
   const locate = createLocate(database);
   const guard = guardOf(identity, { addresses, limits, locate, log });
-  const prices = createPrices(gateway);
-  const counter = createTokenCounter();
+  const pricing = await wirePrices(input, { changes: work.changes, cursors });
+  const { prices } = pricing;
   const books = work.ticks.counting(ledger.books);
-  const shared = { gateway, prices, books, clock, fetch, locate, spent: limits.spend };
-  const completions = new Completions({ ...shared, count: counter.count, watch: new Watch() });
+  const { raise } = alerts;
+  const money = await wireBudgets(input, { changes: work.changes, cursors });
+  const llm = wireLlm(input, { books, holds: money.holds, prices, throttle, raise, fetch, locate });
+  const { completions } = llm;
   identity.feed.onRevoked((subject) => completions.cut(subject));
-  const usage = new Usage({ db: database.db, cursors });
+  const spending = wireUsage(input, { identity, cursors });
   const audit = new AuditTrail({ db: database.db, cursors });
   const streamsOpen = () => completions.admittance.streamsOpen;
-  const health = createHealth({ ...input, ledger, objects, streamsOpen });
+  const warnings = () => [
+    ...input.warnings(),
+    ...throttle.warnings(),
+    ...alerts.courier.warnings(),
+    ...spending.selfCheck.warnings(),
+  ];
+  const health = createHealth({ ...input, warnings, ledger, objects, streamsOpen });
   const pulse = keepPulse(input);
   const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk });
   const broom = keepUp(upkeep, log);
@@ -115,7 +132,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     config,
     gateway,
     addresses,
-    limitNumbers,
+    limitNumbers: throttle.numbers,
     guard,
     identity,
     oidc,
@@ -127,15 +144,23 @@ export async function wire(input: WiringInput): Promise<Parts> {
     upkeep,
     completions,
     prices,
-    usage,
+    priceBook: pricing.priceBook,
+    spending,
     audit,
+    alerts,
+    budgets: money.budgets,
     health,
     ledger,
     fenced: pulse.fenced,
     async close() {
       pulse.stop();
       await broom.stop();
-      counter.close();
+      await alerts.close();
+      await pricing.close();
+      throttle.close();
+      llm.close();
+      await money.close();
+      await spending.close();
       await work.close();
       await objects.close();
       await identity.feed.close();
@@ -168,15 +193,4 @@ function keepPulse({ database, boot, log }: WiringInput) {
   // What is completed between a copy's start and this beat stays in this journal until the dir is started again.
   const timer = setInterval(() => void beat(), 3_000);
   return { fenced: fenced.promise, stop: () => clearInterval(timer) };
-}
-
-function limitNumbersOf({ limits }: GatewayConfig): LimitNumbers {
-  return {
-    requests: {
-      llm: limits.llm.requestsPerMinute,
-      mcp: limits.mcp.requestsPerMinute,
-      control: limits.control.requestsPerMinute,
-    },
-    llmTokens: limits.llm.tokensPerMinute,
-  };
 }

@@ -2,14 +2,25 @@
 import { type Gateway, run, type Surroundings, tokenOf } from "../gateway.ts";
 
 export type Client = { client_id: string; client_secret: string };
+export type Usage = Record<"input" | "output" | "cached_read" | "cache_write" | "reasoning", number | null>;
 export type Row = {
   id: string;
   state: string;
   model: string;
   delivery: string;
   stream: boolean;
-  usage: { input: number | null; output: number | null };
+  usage: Usage;
   cost_usd: string | null;
+  charged_usd: string | null;
+  trace_id: string | null;
+  attempts: {
+    state: string;
+    provider: string;
+    status: number | null;
+    first_token_ms: number | null;
+    usage: Usage;
+    cost_usd: string | null;
+  }[];
 };
 export type Heard = {
   status: number;

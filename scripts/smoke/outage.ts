@@ -66,7 +66,7 @@ const settledRows = async (caller: Caller): Promise<Row[]> =>
   (await caller.rows()).filter(({ model, state }) => model === "priced" && state === "settled");
 
 /** The embedded server of this data dir, whoever started it, with every process below it. */
-function postgresOf(dataDir: string): number[] {
+export function postgresOf(dataDir: string): number[] {
   const parents = new Map<number, number>();
   let server: number | undefined;
   for (const pid of readdirSync("/proc").map(Number).filter(Number.isInteger)) {

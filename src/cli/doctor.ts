@@ -13,7 +13,9 @@ import { asFailure, Failure } from "../platform/failure.ts";
 import { checkClock, checkDatabase } from "./doctor-database.ts";
 import { checkJournal } from "./doctor-disk.ts";
 import { checkProviders } from "./doctor-providers.ts";
+import { checkRedis } from "./doctor-redis.ts";
 import { checkElsewhere, checkStorage } from "./doctor-storage.ts";
+import { checkUsage } from "./doctor-usage.ts";
 import { openLocalDatabase } from "./local-database.ts";
 import { printable, printJson } from "./print.ts";
 import { publicUrlOf } from "./public-url.ts";
@@ -67,6 +69,7 @@ async function examine(world: World, flags: Flags, tell: (finding: Finding) => v
     await checkBooks(world, config, add);
     const noted = { file: (name: string) => join(config.dataDir, name) };
     add(...(await checkStorage(config, publicUrlOf(config, noted))));
+    add(...(await checkRedis(config.redisUrl)));
   }
   if (loaded.ok) add(...(await checkProviders(loaded.config.gateway.providers)));
   return findings;
@@ -81,8 +84,10 @@ async function checkBooks(
   try {
     const local = await openLocalDatabase(world, config, "doctor");
     try {
-      add(await checkDatabase(local.database));
+      const database = await checkDatabase(local.database);
+      add(database);
       add(await checkClock(local.database));
+      if (database.status !== "failure") add(await checkUsage(local.database));
       add(...(await checkElsewhere(config, local.place.dir, local.database)));
     } finally {
       await local.close();

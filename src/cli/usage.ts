@@ -1,6 +1,7 @@
 /** `specgate usage`: what was spent, over everybody, from the hourly roll-ups. */
 import { type Command, Option } from "commander";
 import { type Group, groups, type Summary, type SummaryRow } from "../features/usage/contract.ts";
+import { csvLine } from "../features/usage/csv.ts";
 import { usageOfAll } from "../features/usage/usage.ts";
 import { hint } from "../platform/nearest.ts";
 import { type LocalFlags, withLocal } from "./local.ts";
@@ -22,7 +23,7 @@ export function addUsageCommand(program: Command, world: World): void {
     .option("--data-dir <dir>", "the gateway's data dir")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ specgate usage --by model\n  $ specgate usage --from 2026-01-01 --by project,day --csv > january.csv\n",
+      "\nExamples:\n  $ specgate usage --by model\n  $ specgate usage --by tag --from 2026-01-01\n  $ specgate usage --from 2026-01-01 --by project,day --csv > january.csv\n",
     )
     .action(async (flags: Flags) => {
       const question = questionOf(flags);
@@ -82,7 +83,7 @@ const flat = (row: Omit<SummaryRow, Group>): Row => ({
 const csvColumns = ["requests", "errors", "cost_usd", "unknown_usd"] as const;
 const tokenColumns = ["input", "output", "cached_read", "cache_write", "reasoning", "audio"] as const;
 
-/** RFC 4180. No totals: whoever opens it adds up for themselves. */
+/** No totals: whoever opens it adds up for themselves. */
 function csv(summary: Summary, by: readonly Group[]): string {
   const head = [...by, ...csvColumns, ...tokenColumns.map((name) => `${name}_tokens`)];
   const lines = summary.data.map((row) => [
@@ -90,11 +91,5 @@ function csv(summary: Summary, by: readonly Group[]): string {
     ...csvColumns.map((name) => row[name]),
     ...tokenColumns.map((name) => row.usage[name]),
   ]);
-  return [head, ...lines].map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
-}
-
-function csvCell(value: string | number): string {
-  // Spreadsheets run what begins like a formula, and names come from strangers.
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return [head, ...lines].map(csvLine).join("");
 }

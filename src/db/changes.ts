@@ -30,7 +30,7 @@ export type Change = {
 export type Answering<Shape extends z.ZodType, Ready = undefined> = {
   form: Shape;
   /** What takes its time and must hold up no transaction: done before it begins, once the body has come and been judged. */
-  before?: () => Promise<Ready>;
+  before?: (asked: z.infer<Shape>) => Promise<Ready>;
   /** 201 when left out. */
   status?: number;
   bodyBytesMax?: number;
@@ -66,7 +66,9 @@ export function createChanges(needs: ChangesNeeds): Changes {
       const { value, bytes } = await readJsonBytes(request, answering.form, bodyBytesMax);
       const actor = actorOf(principal, call);
       const claim = claimOf(request, { principal: principal.id, path: pathOf(call.url), body: bytes });
-      const ready = (await answering.before?.()) as Awaited<ReturnType<NonNullable<typeof answering.before>>>;
+      const ready = (await answering.before?.(value)) as Awaited<
+        ReturnType<NonNullable<typeof answering.before>>
+      >;
       const run = async (change: Change) =>
         answerOf(await work(change, value, ready), answering.status ?? 201);
       if (claim === null) return responseOf(await make(needs, actor, run));

@@ -42,6 +42,11 @@ export type Rates = {
  */
 export type PriceSnapshot = Rates & { tiers?: readonly (Rates & { above: number })[] };
 
+/** The rates of a call with so many input tokens. */
+export function ratesFor(prices: PriceSnapshot, inputTokens: number): Rates {
+  return prices.tiers?.findLast(({ above }) => inputTokens > above) ?? prices;
+}
+
 export type StartRecord = {
   t: "start";
   req: string;

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import fc from "fast-check";
 import { migrations } from "../../drizzle/migrations.ts";
 import { type OwnCluster, ownCluster, type TestDatabase, testDatabase } from "../testing/cluster.ts";
 import { connect, type Endpoint } from "./connection.ts";
@@ -115,24 +114,4 @@ test("nobody changes or removes what the audit log holds, not even the owner", a
   const [row] = await sql`select count(*) from audit`;
   expect(row?.count).toBe(1);
   await owner.end();
-});
-
-test("add_counts adds element by element, whatever the lengths", async () => {
-  const counts = fc.array(fc.integer({ min: 0, max: 2 ** 40 }), { maxLength: 80 });
-  const edges: [number[], number[]][] = [
-    [[], []],
-    [[1], []],
-    [[], [1]],
-  ];
-  for (const [a, b] of [...edges, ...fc.sample(fc.tuple(counts, counts), 200)]) {
-    const [row] = await shared.database.sql<{ sum: number[] }[]>`
-      select add_counts(${a}::bigint[], ${b}::bigint[]) as sum`;
-    const expected = Array.from(
-      { length: Math.max(a.length, b.length) },
-      (_, i) => (a[i] ?? 0) + (b[i] ?? 0),
-    );
-    expect(row?.sum).toEqual(expected);
-  }
-  const [row] = await shared.database.sql`select add_counts(null, '{1}') as sum`;
-  expect(row?.sum).toEqual([1]);
 });

@@ -14,6 +14,7 @@ import {
   index,
   integer,
   jsonb,
+  numeric,
   pgTable,
   primaryKey,
   text,
@@ -359,9 +360,8 @@ export const attempts = pgTable(
   (table) => [primaryKey({ columns: [table.requestId, table.attempt] })],
 );
 
-/** What roll-ups are kept by. */
+/** What roll-ups are kept by, besides time. */
 const dimensions = {
-  hour: at("hour").notNull(),
   provider: text("provider").notNull(),
   model: text("model").notNull(),
   projectId: text("project_id").notNull(),
@@ -385,34 +385,38 @@ const sums = {
   costNano: nano("cost_nano").notNull(),
   chargedNano: nano("charged_nano").notNull(),
   unknownNano: nano("unknown_nano").notNull(),
-  latency: bigint("latency", { mode: "number" }).array().notNull(),
-  firstToken: bigint("first_token", { mode: "number" }).array().notNull(),
+  latency: numeric("latency").notNull(),
+  firstToken: numeric("first_token").notNull(),
 };
 
 /**
  * Roll-ups by the hour, kept in step with `requests` by the statement that merges them. An empty string stands for
- * "none" in the dimensions. `latency` and `first_token` are counts per logarithmic bucket (usage/histogram.ts).
+ * "none" in the dimensions. `latency` and `first_token` are histograms, each one long number (usage/histogram.ts).
  */
-export const usageHours = pgTable("usage_hours", { ...dimensions, ...sums }, (table) => [
-  primaryKey({
-    columns: [
-      table.hour,
-      table.provider,
-      table.model,
-      table.projectId,
-      table.sessionId,
-      table.iterationId,
-      table.taskId,
-      table.userId,
-      table.clientId,
-      table.keyId,
-    ],
-  }),
-  index("usage_hours_client").on(table.clientId, table.hour),
-  index("usage_hours_project").on(table.projectId, table.hour),
-  index("usage_hours_user").on(table.userId, table.hour),
-  index("usage_hours_key").on(table.keyId, table.hour),
-]);
+export const usageHours = pgTable(
+  "usage_hours",
+  { hour: at("hour").notNull(), ...dimensions, ...sums },
+  (table) => [
+    primaryKey({
+      columns: [
+        table.hour,
+        table.provider,
+        table.model,
+        table.projectId,
+        table.sessionId,
+        table.iterationId,
+        table.taskId,
+        table.userId,
+        table.clientId,
+        table.keyId,
+      ],
+    }),
+    index("usage_hours_client").on(table.clientId, table.hour),
+    index("usage_hours_project").on(table.projectId, table.hour),
+    index("usage_hours_user").on(table.userId, table.hour),
+    index("usage_hours_key").on(table.keyId, table.hour),
+  ],
+);
 
 /**
  * The same by tag: each tagged call once under each of its tags (`name=value`), and once under `*`, so that what has no
@@ -420,7 +424,7 @@ export const usageHours = pgTable("usage_hours", { ...dimensions, ...sums }, (ta
  */
 export const usageTagHours = pgTable(
   "usage_tag_hours",
-  { tag: text("tag").notNull(), ...dimensions, ...sums },
+  { tag: text("tag").notNull(), hour: at("hour").notNull(), ...dimensions, ...sums },
   (table) => [
     primaryKey({
       columns: [
@@ -441,6 +445,63 @@ export const usageTagHours = pgTable(
     index("usage_tag_hours_project").on(table.projectId, table.hour),
   ],
 );
+
+/**
+ * The hours of days that are over, folded into days and months (usage/folds.ts): at each level with fewer dimensions, an
+ * empty string in those left out. `tag` is empty for all calls, else as in `usage_tag_hours`. A month holds its folded days.
+ */
+export const usageSpans = pgTable(
+  "usage_spans",
+  {
+    span: text("span").$type<"day" | "month">().notNull(),
+    level: text("level").$type<"totals" | "models" | "projects" | "callers" | "all">().notNull(),
+    tag: text("tag").notNull(),
+    startsAt: at("starts_at").notNull(),
+    ...dimensions,
+    ...sums,
+  },
+  (table) => [
+    primaryKey({
+      name: "usage_spans_pk",
+      columns: [
+        table.span,
+        table.level,
+        table.tag,
+        table.startsAt,
+        table.provider,
+        table.model,
+        table.projectId,
+        table.sessionId,
+        table.iterationId,
+        table.taskId,
+        table.userId,
+        table.clientId,
+        table.keyId,
+      ],
+    }),
+    index("usage_spans_project")
+      .on(table.projectId, table.level, table.span, table.startsAt)
+      .where(sql`project_id <> ''`),
+    index("usage_spans_user")
+      .on(table.userId, table.level, table.span, table.startsAt)
+      .where(sql`user_id <> ''`),
+    index("usage_spans_client")
+      .on(table.clientId, table.level, table.span, table.startsAt)
+      .where(sql`client_id <> ''`),
+    index("usage_spans_key").on(table.keyId, table.span, table.startsAt).where(sql`key_id <> ''`),
+    index("usage_spans_session").on(table.sessionId, table.span, table.startsAt).where(sql`session_id <> ''`),
+    index("usage_spans_task").on(table.taskId, table.span, table.startsAt).where(sql`task_id <> ''`),
+  ],
+);
+
+/**
+ * `folded`: up to which day hours have been folded; what changes before it is added to `usage_spans` by the merge.
+ * `swept`: up to when single calls may be gone.
+ */
+export const usageMarks = pgTable("usage_marks", {
+  name: text("name").$type<"folded" | "swept">().primaryKey(),
+  at: at("at").notNull(),
+});
 
 /** What providers keep of earlier calls (responses, containers), and whose calls those were: no one else's may refer to it. */
 export const providerStates = pgTable(

@@ -77,7 +77,7 @@ const namesOf = (page: Page, entry: Entry): string[] =>
   page.isNull(entry) ? [] : page.entries(entry).map(([name]) => name);
 
 /** `*` at the end of either part; the provider's part ends at the first slash. */
-const priceName = /^([^\s/*]+\*?|\*)\/([^\s*]+\*?|\*)$/;
+export const priceName = /^([^\s/*]+\*?|\*)\/([^\s*]+\*?|\*)$/;
 
 function readPrices(page: Page, entry: Entry): Record<string, PriceConfig> {
   if (page.isNull(entry)) return named([]);

@@ -17,6 +17,7 @@ import {
   secretText,
 } from "./config-env.ts";
 import { emptyGateway, type FileReading, readConfigFile } from "./config-file.ts";
+import { routeWarnings } from "./config-routes.ts";
 import { storageMistakes, storageOf, storageWarnings } from "./config-storage.ts";
 import { type Parsed, parseHost, parsePath, parsePort } from "./config-values.ts";
 import type { VariableName } from "./config-variables.ts";
@@ -60,7 +61,12 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   return {
     ok: true,
     config,
-    warnings: [...read.warnings, ...addressWarnings(config), ...storageWarnings(read, config.storage)],
+    warnings: [
+      ...read.warnings,
+      ...addressWarnings(config),
+      ...storageWarnings(read, config.storage),
+      ...routeWarnings(config.gateway),
+    ],
   };
 }
 

@@ -5,6 +5,7 @@
 import { stringify } from "yaml";
 import {
   type Config,
+  defaultAlerts,
   defaultArtifacts,
   defaultLimits,
   defaultRetention,
@@ -62,6 +63,7 @@ function defaultsPage(): string {
   const inFile = {
     limits: defaultLimits,
     artifacts: defaultArtifacts,
+    alerts: defaultAlerts,
     retention: defaultRetention,
     timeouts: defaultTimeouts,
   };

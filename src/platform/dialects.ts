@@ -102,13 +102,18 @@ export function openaiBody(failure: Failure): Record<string, unknown> {
   };
 }
 
-function anthropicBody(failure: Failure, requestId: string): Record<string, unknown> {
+/** Anthropic's error object; also the shape of an error event in the middle of a stream. */
+export function anthropicError(failure: Failure): Record<string, unknown> {
   return {
     type: "error",
     error: { type: anthropicTypes[failure.kind] ?? "invalid_request_error", message: failure.message },
-    request_id: requestId,
   };
 }
+
+const anthropicBody = (failure: Failure, requestId: string): Record<string, unknown> => ({
+  ...anthropicError(failure),
+  request_id: requestId,
+});
 
 function oauthBody(failure: Failure): Record<string, unknown> {
   const later = failure.status >= 500 || failure.kind === "rate";

@@ -35,6 +35,8 @@ export type ClosedPolicy = {
   readonly at?: string;
   /** Not for a credential that is bound to a project: what happens here lies outside of all. Goes without saying for `admin`. */
   readonly unbound?: true;
+  /** The console's own door to the LLM plane: its cookie counts there too, and failures are said as OpenAI says them. */
+  readonly console?: true;
 };
 /** `public` says in words why nobody needs a credential. */
 export type OpenPolicy = {
@@ -90,7 +92,7 @@ export function createGuard(needs: GuardNeeds): Guard {
     closed(policy, answer) {
       return door(policy, needs, async (opened) => {
         // Known credentials are answered at once, and an await of what is already there still costs a turn.
-        const found = identify(opened, policy.plane, needs);
+        const found = identify(opened, policy, needs);
         const principal = found instanceof Promise ? await found : found;
         // Before anything else about the request is looked at: what is refused counts too.
         const admitted = needs.limits.admit(policy.plane, principal);
@@ -128,13 +130,14 @@ export const redirectTo = (location: string, status: 303 | 307 = 303): Response 
 /** A bearer decides alone; only without one, and never for another origin, does the cookie count. */
 function identify(
   { request, call }: Opened,
-  plane: Plane,
+  { plane, console }: ClosedPolicy,
   { authenticate, authenticateCookie, publicUrl }: GuardNeeds,
 ): Principal | Promise<Principal> {
   const bearer = bearerOf(request, plane);
   if (bearer !== null) return authenticate(bearer, plane);
+  const takesCookie = plane === "control" || console === true;
   const cookie =
-    plane === "control" && !call.crossOrigin ? readCookie(request.headers, cookieName(publicUrl())) : null;
+    takesCookie && !call.crossOrigin ? readCookie(request.headers, cookieName(publicUrl())) : null;
   if (cookie === null) throw nothingSent();
   refuseCrossSite(request, publicUrl());
   const found = authenticateCookie(cookie);
@@ -162,7 +165,7 @@ async function judgeAgain(
   place: OpenedIn["place"] | null,
   needs: GuardNeeds,
 ): Promise<void> {
-  const principal = await identify(opened, policy.plane, needs);
+  const principal = await identify(opened, policy, needs);
   judge(principal, policy);
   if (place !== null) Object.assign(place, await enter(principal, policy, opened, needs));
 }
@@ -288,5 +291,6 @@ function challenge(failure: Failure, asked: URL, { plane }: ClosedPolicy, needs:
 function dialectFor(policy: Policy, request: Request): Dialect {
   if (policy.plane === "oauth") return "oauth";
   if (policy.plane === "console") return "html";
+  if ("console" in policy) return "openai";
   return policy.plane === "llm" ? llmDialect(request) : "problem";
 }

@@ -18,6 +18,7 @@ import {
 } from "./addresses.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Failure } from "./failure.ts";
+import { Contact, connectTimeout } from "./first-contact.ts";
 
 export type FetchRules = {
   /** How far the URL may lead; `public` unless the operator wrote it. A redirect to another origin is `public` again. */
@@ -28,6 +29,8 @@ export type FetchRules = {
   bytesMax?: number | null;
   /** Until the body is read, or until the headers when it streams; 10 s unless told. Null: the signal alone decides. */
   timeoutMs?: number | null;
+  /** Until a host that was not heard of for a minute takes a connection; it is not asked unless told. For one hop only. */
+  connectMs?: number;
 };
 
 type LowerCased = Record<Lowercase<string>, string>;
@@ -60,8 +63,8 @@ export function createGuardedFetch(needs: GuardedFetchNeeds = {}): GuardedFetch 
     createTargets(needs.ca),
   );
   return (url, init = {}, rules = {}) => {
-    const { reach = "public", redirectsMax = 0, bytesMax = mebibyte, timeoutMs = 10_000 } = rules;
-    const hop = { url, init, reach, streams: bytesMax === null };
+    const { reach = "public", redirectsMax = 0, bytesMax = mebibyte, timeoutMs = 10_000, connectMs } = rules;
+    const hop: Hop = { url, init, reach, streams: bytesMax === null, connectMs };
     const go = redirectsMax > 0 ? (first: Hop) => follow(dial, first, redirectsMax) : dial;
     // An LLM call has a clock and a meter of its own, and does not pay for a second one.
     if (bytesMax === null && timeoutMs === null) return go(hop);
@@ -75,7 +78,13 @@ export function createGuardedFetch(needs: GuardedFetchNeeds = {}): GuardedFetch 
 const mebibyte = 1024 * 1024;
 
 /** One hop's request: `init` as this hop may see it, and how far this hop's URL may lead. */
-type Hop = { url: string | URL; init: GuardedInit; reach: Reach; streams: boolean };
+type Hop = {
+  url: string | URL;
+  init: GuardedInit;
+  reach: Reach;
+  streams: boolean;
+  connectMs?: number | undefined;
+};
 type Dial = (hop: Hop) => Promise<Response>;
 
 async function bounded(
@@ -147,6 +156,7 @@ const connectErrors = new Set([
   "EHOSTUNREACH",
   "ENETUNREACH",
   "EADDRNOTAVAIL",
+  connectTimeout,
 ]);
 
 function createDial(book: AddressBook, targetOf: ReturnType<typeof createTargets>): Dial {
@@ -158,7 +168,10 @@ function createDial(book: AddressBook, targetOf: ReturnType<typeof createTargets
     let failed: unknown;
     for (const address of addresses.slice(0, addressesMax)) {
       try {
+        if (hop.connectMs !== undefined && !target.contact.isFresh)
+          await orAborted(target.contact.reach(address, target.port, hop.connectMs), signal);
         const response = await send(target, address, hop);
+        target.contact.heard();
         if (failed !== undefined) book.prefer(addresses, address);
         return response;
       } catch (error) {
@@ -172,22 +185,38 @@ function createDial(book: AddressBook, targetOf: ReturnType<typeof createTargets
 }
 
 /** A URL taken apart, so that an address can be put in the place of its name. */
-type Target = { hostname: string; host: string; scheme: string; rest: string; tls: Bun.TLSOptions | null };
+type Target = {
+  hostname: string;
+  host: string;
+  port: number;
+  scheme: string;
+  rest: string;
+  tls: Bun.TLSOptions | null;
+  contact: Contact;
+};
 
 /** What the operator wrote is called again and again, and is taken apart once. */
 function createTargets(ca: string | undefined): (url: string | URL, reach: Reach) => Target {
   const known = { operator: new Map<string, Target>(), private: new Map<string, Target>() };
+  const contacts = new Map<string, Contact>();
+  const contactOf = (url: URL): Contact => {
+    const contact = contacts.get(url.origin) ?? new Contact();
+    remember(contacts, url.origin, contact);
+    return contact;
+  };
   return (url, reach) => {
-    if (typeof url !== "string" || reach === "public") return takeApart(parseUrl(url, reach), ca);
+    if (typeof url !== "string" || reach === "public")
+      return takeApart(parseUrl(url, reach), ca, new Contact());
     const before = known[reach].get(url);
     if (before !== undefined) return before;
-    const target = takeApart(parseUrl(url, reach), ca);
+    const parsed = parseUrl(url, reach);
+    const target = takeApart(parsed, ca, contactOf(parsed));
     remember(known[reach], url, target);
     return target;
   };
 }
 
-function takeApart(url: URL, ca: string | undefined): Target {
+function takeApart(url: URL, ca: string | undefined, contact: Contact): Target {
   const { protocol, hostname, host, port, pathname, search } = url;
   const isName = isIP(hostname.replace(/^\[|\]$/g, "")) === 0;
   const tls = {
@@ -197,9 +226,11 @@ function takeApart(url: URL, ca: string | undefined): Target {
   return {
     hostname,
     host,
+    port: port === "" ? (protocol === "https:" ? 443 : 80) : Number(port),
     scheme: `${protocol}//`,
     rest: `${port === "" ? "" : ":"}${port}${pathname}${search}`,
     tls: protocol === "https:" ? tls : null,
+    contact,
   };
 }
 

@@ -1,15 +1,23 @@
 /**
- * How much one credential may ask for in a minute. In process; shared limits across instances come with REDIS_URL.
+ * How much one credential, and all that are charged to one project together, may ask for in a minute.
  *
- * Only the counting is the library's; which number applies, and what a refused caller is told, stands here.
+ * In process, or shared by all instances where there is a Redis. Which number applies, and what a refused caller is told,
+ * stands here; the numbers may change while the gateway runs and hold at once, for what was counted before as well.
  */
-import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
+import { type Count, type Counter, createCounter, windowSeconds } from "./counter.ts";
 import { Failure } from "./failure.ts";
 import type { Plane, Principal } from "./principal.ts";
+import type { SharedRedis } from "./redis.ts";
 
 /** `null` is no limit. */
 export type RequestLimits = Record<Plane, number | null>;
-export type LimitNumbers = { requests: RequestLimits; llmTokens: number | null };
+export type LimitNumbers = {
+  requests: RequestLimits;
+  llmTokens: number | null;
+  /** Of all credentials that are charged to one project together, on the LLM plane. */
+  projectRequests?: number | null;
+  projectTokens?: number | null;
+};
 
 export type RateHeaders = Readonly<Record<string, string>>;
 
@@ -18,81 +26,122 @@ export type Limits = {
   admit(plane: Plane, principal: Principal): RateHeaders | Promise<RateHeaders>;
   /** Counts tokens that a call has used. The call that passes the limit is served; the next one waits. */
   spend(credentialId: string, tokens: number): void;
+  readonly projects: ProjectLimits;
 };
 
-const windowSeconds = 60;
+export type ProjectLimits = {
+  /** Counts one call that is charged to the project, or throws 429. No promise where there are no such limits. */
+  admit(projectId: string): void | Promise<void>;
+  spend(projectId: string, tokens: number): void;
+};
+
 const noHeaders: RateHeaders = {};
 
-export function createLimits(perMinute: () => LimitNumbers): Limits {
-  const limiters = new Map<string, RateLimiterMemory>();
-  const limiterOf = (what: string, points: number): RateLimiterMemory => {
-    const keyPrefix = `${what}:${points}`;
-    const found =
-      limiters.get(keyPrefix) ?? new RateLimiterMemory({ keyPrefix, points, duration: windowSeconds });
-    limiters.set(keyPrefix, found);
-    return found;
+/** `redis` null: this instance counts for itself. */
+export function createLimits(perMinute: () => LimitNumbers, redis: SharedRedis | null = null): Limits {
+  const counters: Record<Plane, Counter> = {
+    llm: createCounter("requests:llm", redis),
+    mcp: createCounter("requests:mcp", redis),
+    control: createCounter("requests:control", redis),
   };
-  const refuseSpent = async (credentialId: string) => {
-    const { llmTokens } = perMinute();
-    if (llmTokens === null) return;
-    const spent = await limiterOf("tokens", llmTokens).get(credentialId);
-    if (spent !== null && spent.consumedPoints >= llmTokens) throw tooManyTokens(llmTokens, spent);
-  };
-  const admitCounted = async (plane: Plane, principal: Principal): Promise<RateHeaders> => {
-    if (plane === "llm") await refuseSpent(principal.credentialId);
-    const points = perMinute().requests[plane];
-    if (points === null) return noHeaders;
-    try {
-      return headersOf(plane, points, await limiterOf(plane, points).consume(principal.credentialId));
-    } catch (refused) {
-      if (!(refused instanceof RateLimiterRes)) throw refused;
-      throw tooMany(plane, points, refused);
-    }
+  const tokens = createCounter("tokens", redis);
+  const admitCounted = async (plane: Plane, credentialId: string): Promise<RateHeaders> => {
+    const { requests, llmTokens } = perMinute();
+    const requestsMax = requests[plane];
+    const tokensMax = plane === "llm" ? llmTokens : null;
+    const [asked, spent] = await Promise.all([
+      requestsMax === null ? null : counters[plane].add(credentialId, 1),
+      tokensMax === null ? null : tokens.read(credentialId),
+    ]);
+    const shares: Share[] = [];
+    if (requestsMax !== null && asked !== null) shares.push(shareOf("requests", requestsMax, asked));
+    if (tokensMax !== null) shares.push(shareOf("tokens", tokensMax, spent));
+    return headersWithin(plane, shares);
   };
   return {
-    admit(plane, principal) {
+    admit(plane, { credentialId }) {
       const { requests, llmTokens } = perMinute();
       // Most calls of an unlimited plane never wait for anything here.
       if (requests[plane] === null && (plane !== "llm" || llmTokens === null)) return noHeaders;
-      return admitCounted(plane, principal);
+      return admitCounted(plane, credentialId);
     },
-    spend(credentialId, tokens) {
-      const { llmTokens } = perMinute();
-      if (llmTokens !== null) void limiterOf("tokens", llmTokens).penalty(credentialId, tokens);
+    spend(credentialId, count) {
+      if (perMinute().llmTokens !== null && count > 0) void tokens.add(credentialId, count);
+    },
+    projects: createProjectLimits(perMinute, redis),
+  };
+}
+
+function createProjectLimits(perMinute: () => LimitNumbers, redis: SharedRedis | null): ProjectLimits {
+  const requests = createCounter("project:requests", redis);
+  const tokens = createCounter("project:tokens", redis);
+  const admitCounted = async (projectId: string): Promise<void> => {
+    const { projectRequests = null, projectTokens = null } = perMinute();
+    const [asked, spent] = await Promise.all([
+      projectRequests === null ? null : requests.add(projectId, 1),
+      projectTokens === null ? null : tokens.read(projectId),
+    ]);
+    if (projectTokens !== null && isSpent(shareOf("tokens", projectTokens, spent)))
+      throw tooMany("This project", shareOf("tokens", projectTokens, spent), {});
+    if (projectRequests !== null && asked !== null && asked.count > projectRequests)
+      throw tooMany("This project", shareOf("requests", projectRequests, asked), {});
+  };
+  return {
+    admit(projectId) {
+      const { projectRequests = null, projectTokens = null } = perMinute();
+      if (projectRequests !== null || projectTokens !== null) return admitCounted(projectId);
+    },
+    spend(projectId, count) {
+      const { projectTokens = null } = perMinute();
+      if (projectTokens !== null && count > 0) void tokens.add(projectId, count);
     },
   };
 }
 
-/** The IETF draft's `RateLimit` fields, and on the LLM plane OpenAI's own names, which its SDKs read. */
-function headersOf(plane: Plane, points: number, state: RateLimiterRes): Record<string, string> {
-  const seconds = Math.ceil(state.msBeforeNext / 1000);
-  const headers: Record<string, string> = {
-    ratelimit: `"requests";r=${state.remainingPoints};t=${seconds}`,
-    "ratelimit-policy": `"requests";q=${points};w=60`,
-  };
-  if (plane !== "llm") return headers;
-  headers["x-ratelimit-limit-requests"] = String(points);
-  headers["x-ratelimit-remaining-requests"] = String(state.remainingPoints);
-  headers["x-ratelimit-reset-requests"] = `${seconds}s`;
+/** How much of a limit is used. */
+type Share = { of: "requests" | "tokens"; max: number; used: number; left: number; seconds: number };
+
+const shareOf = (of: Share["of"], max: number, counted: Count | null): Share => ({
+  of,
+  max,
+  used: counted?.count ?? 0,
+  left: Math.max(0, max - (counted?.count ?? 0)),
+  seconds: Math.ceil((counted?.msLeft ?? windowSeconds * 1_000) / 1_000),
+});
+
+/** Requests are counted before they are served, tokens after. */
+const isSpent = ({ of, max, used }: Share): boolean => (of === "requests" ? used > max : used >= max);
+
+function headersWithin(plane: Plane, shares: readonly Share[]): RateHeaders {
+  const headers = headersOf(plane, shares);
+  // Tokens first: whoever has none left is not helped by sending fewer requests.
+  const spent = shares.findLast(isSpent);
+  if (spent !== undefined) throw tooMany("This credential", spent, headers);
   return headers;
 }
 
-function tooMany(plane: Plane, points: number, state: RateLimiterRes): Failure {
-  const seconds = Math.max(1, Math.ceil(state.msBeforeNext / 1000));
-  return new Failure(
-    "rate",
-    "rate_limit_exceeded",
-    `This credential may send ${points} requests a minute here. Try again in ${seconds} s.`,
-    { retryAfterSeconds: seconds, headers: headersOf(plane, points, state) },
-  );
+/** The IETF draft's `RateLimit` fields, and on the LLM plane OpenAI's own names, which its SDKs read. */
+function headersOf(plane: Plane, shares: readonly Share[]): Record<string, string> {
+  const headers: Record<string, string> = {
+    ratelimit: shares.map(({ of, left, seconds }) => `"${of}";r=${left};t=${seconds}`).join(", "),
+    "ratelimit-policy": shares.map(({ of, max }) => `"${of}";q=${max};w=${windowSeconds}`).join(", "),
+  };
+  if (plane !== "llm") return headers;
+  for (const { of, max, left, seconds } of shares) {
+    headers[`x-ratelimit-limit-${of}`] = String(max);
+    headers[`x-ratelimit-remaining-${of}`] = String(left);
+    headers[`x-ratelimit-reset-${of}`] = `${seconds}s`;
+  }
+  return headers;
 }
 
-function tooManyTokens(limit: number, state: RateLimiterRes): Failure {
-  const seconds = Math.max(1, Math.ceil(state.msBeforeNext / 1000));
+function tooMany(who: string, { of, max, seconds }: Share, headers: Record<string, string>): Failure {
+  const wait = Math.max(1, seconds);
+  const verb = of === "requests" ? "send" : "use";
   return new Failure(
     "rate",
-    "tokens_per_minute",
-    `This credential may use ${limit} tokens a minute. Try again in ${seconds} s.`,
-    { retryAfterSeconds: seconds, headers: { "x-ratelimit-limit-tokens": String(limit) } },
+    of === "requests" ? "rate_limit_exceeded" : "tokens_per_minute",
+    `${who} may ${verb} ${max} ${of} a minute here. Try again in ${wait} s.`,
+    { retryAfterSeconds: wait, headers },
   );
 }

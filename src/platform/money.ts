@@ -12,3 +12,11 @@ export function formatUsd(nano: NanoUsd | bigint): string {
   const fraction = digits.slice(-9).replace(/0+$/, "").padEnd(2, "0");
   return `${sign}${whole}.${fraction}`;
 }
+
+/** `"0.000125"` → `125000`; null for what is no amount from 0 to 9,007,199 USD with at most nine decimals. */
+export function parseUsd(text: string): NanoUsd | null {
+  const found = /^(\d{1,7})(?:\.(\d{1,9}))?$/.exec(text);
+  if (found === null) return null;
+  const nano = Number(`${found[1]}${(found[2] ?? "").padEnd(9, "0")}`);
+  return Number.isSafeInteger(nano) ? nano : null;
+}

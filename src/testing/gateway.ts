@@ -59,6 +59,8 @@ export type GatewayOptions = {
   /** Further environment variables, such as those of another store. */
   env?: Record<string, string>;
   log?: Log;
+  /** Another instance over the same database; both need the same SPECGATE_JWT_SECRET. Close it first. */
+  beside?: Pick<TestGateway, "database" | "owner">;
 };
 
 const usualYaml = `
@@ -71,7 +73,7 @@ prices:
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const provider = startProvider();
   const dir = testDir();
-  const { database, owner } = await testDatabase();
+  const { database, owner } = options.beside ?? (await testDatabase());
   const config = await configOf(
     dir,
     (options.yaml ?? usualYaml).replaceAll("PROVIDER", provider.url),
@@ -122,7 +124,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
       await parts.completions.drain(0);
       await server.stop(true);
       await parts.close();
-      await database.close();
+      if (options.beside === undefined) await database.close();
       provider.close();
     },
   };

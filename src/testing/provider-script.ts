@@ -12,6 +12,8 @@ export type Step =
   | Uint8Array
   /** Milliseconds. */
   | { pause: number }
+  /** Nothing more before this has happened, or the client has left. */
+  | { until: Promise<unknown> }
   /** Nothing more; the connection stays open until the client leaves. */
   | "stall"
   /** The connection ends here, politely (`fin`) or not (`reset`); `within`: in the middle of a chunk that promises more. */
@@ -27,12 +29,26 @@ export type Script = {
   headers?: Record<string, string>;
   /** Silence before the status line; `Infinity` never answers. */
   headersAfterMs?: number;
+  /** Not even a status line is sent: the steps begin where it would. */
+  headless?: boolean;
   /** `length` sends Content-Length; `close` ends the body by ending the connection. `chunked` when absent. */
   framing?: "chunked" | "length" | "close";
   steps: Step[];
   /** Every piece of the body is sent in pieces of this many bytes. */
   pieceBytes?: number;
+  /** What the books may say was reported once that very piece has gone out. */
+  tells?: Told[];
 };
+
+/** Tokens, in the books' own words: `cached_read` and `cache_write` are parts of `input`, `reasoning` one of `output`. */
+export type Tally = {
+  input: number;
+  output: number;
+  cached_read: number;
+  cache_write: number;
+  reasoning: number;
+};
+export type Told = { piece: string; tally: Partial<Tally> };
 
 /** What a request asked for, as far as a reply depends on it. */
 export type Asked = {
@@ -40,6 +56,8 @@ export type Asked = {
   stream: boolean;
   includeUsage: boolean;
   path: string;
+  /** See `Received.key`. */
+  key: string | null;
   json: unknown;
 };
 export type Scripted = Script | ((asked: Asked) => Script);
@@ -49,7 +67,11 @@ export type Reply = {
   content?: string;
   /** Instead of `content`: this many words. */
   words?: number;
-  /** OpenAI's usage object, or whatever a provider may put there. Null: never reported. */
+  /** The answer is a call of this tool instead. */
+  tool?: { name: string; input: object };
+  /** What it used, put into the endpoint's own words; 11 tokens in and one out for each word when absent. */
+  tally?: Partial<Tally>;
+  /** Chat's usage object word for word, or whatever a provider may put there. Null: never reported, on any endpoint. */
   usage?: unknown;
   /**
    * Where a stream carries it: in a chunk of its own with `choices: []`, only when asked for (`own`, OpenAI); on the
@@ -138,11 +160,11 @@ export function tornAt(script: Script, offset: number): Script {
 export const bytesOf = (piece: string | Uint8Array): Uint8Array =>
   typeof piece === "string" ? new TextEncoder().encode(piece) : piece;
 
-const created = 1_700_000_000;
+export const created = 1_700_000_000;
 
 function streamed(options: Reply, asked: Asked): Script {
-  const words = wordsOf(options);
-  const usage = usageOf(options, words.length);
+  const pieces = piecesOf(options);
+  const usage = usageOf(options, pieces.length);
   const on = options.usageOn ?? "own";
   const chunk = (choices: object[], more: object = {}): string =>
     event({
@@ -158,10 +180,14 @@ function streamed(options: Reply, asked: Asked): Script {
   ];
   const asOpenai = on === "own" && asked.includeUsage ? { usage: null } : {};
 
-  const chunks = [chunk(choice({ role: "assistant", content: "" }), asOpenai)];
-  for (const [index, word] of words.entries()) {
+  const chunks = [chunk(choice({ role: "assistant", content: options.tool ? null : "" }), asOpenai)];
+  if (options.tool) chunks.push(chunk(choice({ tool_calls: [{ index: 0, ...toolCall(options.tool, "") }] })));
+  for (const [index, piece] of pieces.entries()) {
     const soFar = on === "every" ? { usage: growing(usage, index + 1) } : asOpenai;
-    chunks.push(chunk(choice({ content: word }), soFar));
+    const said = options.tool
+      ? { tool_calls: [{ index: 0, function: { arguments: piece } }] }
+      : { content: piece };
+    chunks.push(chunk(choice(said), soFar));
   }
   const last = {
     own: asOpenai,
@@ -169,44 +195,86 @@ function streamed(options: Reply, asked: Asked): Script {
     every: { usage },
     x_groq: { x_groq: { usage } },
   }[on];
-  chunks.push(chunk(choice({}, "stop"), usage === null ? {} : last));
+  chunks.push(chunk(choice({}, options.tool ? "tool_calls" : "stop"), usage === null ? {} : last));
   if (on === "own" && asked.includeUsage && usage !== null) chunks.push(chunk([], { usage }));
 
-  const script = events(chunks, {
-    ...(options.gapMs === undefined ? {} : { gapMs: options.gapMs }),
-    ...(options.done === undefined ? {} : { done: options.done }),
-  });
-  return options.firstMs ? { ...script, steps: [{ pause: options.firstMs }, ...script.steps] } : script;
+  const isTold = on !== "own" || asked.includeUsage;
+  const script = paced(options, chunks, isTold ? tells(options, chunks.at(-1), pieces.length) : []);
+  return options.done === false ? script : { ...script, steps: [...script.steps, "data: [DONE]\n\n"] };
 }
 
 function whole(options: Reply, asked: Asked): Script {
-  const words = wordsOf(options);
-  const usage = usageOf(options, words.length);
-  const message = { role: "assistant", content: words.join(""), refusal: null };
-  const answer = json({
+  const pieces = piecesOf(options);
+  const usage = usageOf(options, pieces.length);
+  const content = options.tool ? null : pieces.join("");
+  const message = {
+    role: "assistant",
+    content,
+    refusal: null,
+    ...(options.tool ? { tool_calls: [toolCall(options.tool, pieces.join(""))] } : {}),
+  };
+  return document(options, pieces.length, {
     id: "chatcmpl-scripted",
     object: "chat.completion",
     created,
     model: asked.model,
-    choices: [{ index: 0, message, logprobs: null, finish_reason: "stop" }],
+    choices: [{ index: 0, message, logprobs: null, finish_reason: options.tool ? "tool_calls" : "stop" }],
     ...(usage === null ? {} : { usage }),
   });
-  return options.firstMs ? { ...answer, headersAfterMs: options.firstMs } : answer;
 }
 
-function wordsOf(options: Reply): string[] {
+const toolCall = ({ name }: { name: string }, args: string) => ({
+  id: "call_scripted",
+  type: "function",
+  function: { name, arguments: args },
+});
+
+/** A stream of these pieces with the reply's pauses, ending as HTTP ends it. */
+export function paced(options: Reply, pieces: string[], told: Told[]): Script {
+  const script = events(pieces, {
+    done: false,
+    ...(options.gapMs === undefined ? {} : { gapMs: options.gapMs }),
+  });
+  const steps = options.firstMs ? [{ pause: options.firstMs }, ...script.steps] : script.steps;
+  return { ...script, steps, tells: told };
+}
+
+/** One JSON document that reports its usage, after the reply's pause. */
+export function document(options: Reply, words: number, body: object): Script {
+  const script = json(body);
+  const told = tells(options, script.steps[0] as string, words);
+  return { ...script, tells: told, ...(options.firstMs ? { headersAfterMs: options.firstMs } : {}) };
+}
+
+/** The answer's words; of a tool's call, its arguments in a few pieces. */
+export function piecesOf(options: Reply): string[] {
+  if (options.tool) return JSON.stringify(options.tool.input).match(/.{1,7}/gu) ?? [];
   if (options.content !== undefined) return options.content.match(/\S*\s*/g)?.filter(Boolean) ?? [];
   return Array.from({ length: options.words ?? 8 }, (_, index) => `word${index + 1} `);
 }
 
+export const tallyOf = (options: Reply, words: number): Tally => ({
+  input: 11,
+  output: words,
+  cached_read: 0,
+  cache_write: 0,
+  reasoning: 0,
+  ...options.tally,
+});
+
+/** What the books may say of a usage that is the provider's own and not a test's invention. */
+export const tells = (options: Reply, piece: string | undefined, words: number): Told[] =>
+  options.usage === undefined && piece !== undefined ? [{ piece, tally: tallyOf(options, words) }] : [];
+
 function usageOf(options: Reply, words: number): unknown {
   if (options.usage !== undefined) return options.usage;
+  const { input, output, cached_read, reasoning } = tallyOf(options, words);
   return {
-    prompt_tokens: 11,
-    completion_tokens: words,
-    total_tokens: 11 + words,
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
-    completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 },
+    prompt_tokens: input,
+    completion_tokens: output,
+    total_tokens: input + output,
+    prompt_tokens_details: { cached_tokens: cached_read, audio_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: reasoning, audio_tokens: 0 },
   };
 }
 

@@ -1,7 +1,9 @@
 import { afterAll, expect, test } from "bun:test";
 import { connect } from "node:net";
+import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { startProvider } from "./provider.ts";
+import { answer, refuse } from "./provider-answers.ts";
 import { builtInScripts } from "./provider-models.ts";
 import { bodyOf, crlf, events, refusal, reply, tornAt } from "./provider-script.ts";
 
@@ -42,6 +44,59 @@ test("an OpenAI client sees a stream with usage only when it asks for it", async
 test("an OpenAI client sees a whole answer", async () => {
   const answer = await openai.chat.completions.create({ model: "any", messages: [] });
   expect(answer.usage?.total_tokens).toBe(19);
+});
+
+test("an OpenAI client sees a response's events, a tool's call, and vectors", async () => {
+  provider.script("acts", answer({ tool: { name: "weather", input: { city: "Paris" } } }));
+  const stream = openai.responses.stream({ model: "any", input: "hi" });
+  const { output_text, usage } = await stream.finalResponse();
+  expect([output_text.split(" ").length, usage?.output_tokens]).toEqual([9, 8]);
+  const acted = await openai.chat.completions.stream({ model: "acts", messages: [] }).finalChatCompletion();
+  expect(acted.choices[0]?.message.tool_calls?.[0]).toMatchObject({
+    function: { name: "weather", arguments: '{"city":"Paris"}' },
+  });
+  const vectors = await openai.embeddings.create({ model: "any", input: ["a", "b"] });
+  expect(vectors.data.map(({ embedding }) => embedding)).toEqual([
+    [0.25, -0.5, 1],
+    [0.25, -0.5, 1],
+  ]);
+});
+
+test("an Anthropic client sees a message's events, counted tokens, and an overloaded provider", async () => {
+  provider.script("busy", refuse(529));
+  const baseURL = provider.url.replace("/v1", "");
+  const anthropic = new Anthropic({ baseURL, apiKey: "none", maxRetries: 0 });
+  const ask = { model: "any", max_tokens: 99, messages: [{ role: "user" as const, content: "hi" }] };
+  const final = await anthropic.messages.stream(ask).finalMessage();
+  expect(final.usage).toMatchObject({ input_tokens: 11, output_tokens: 8 });
+  expect(await anthropic.messages.countTokens({ model: "any", messages: ask.messages })).toEqual({
+    input_tokens: 11,
+  });
+  const refused = await anthropic.messages.create({ ...ask, model: "busy" }).catch((error) => error);
+  expect([refused.status, refused.type]).toEqual([529, "overloaded_error"]);
+});
+
+test("the books say by call what was told and how many words went out", async () => {
+  provider.script("half", (asked) => {
+    const script = answer({ words: 5 })(asked);
+    return { ...script, steps: [...script.steps.slice(0, 6), { cut: "reset" }] };
+  });
+  const ask = (model: string) =>
+    fetch(`${provider.url}/messages`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "idempotency-key": "one" },
+      body: JSON.stringify({ model, stream: true }),
+    }).then((response) => response.text());
+  await ask("half").catch(() => {});
+  await ask("any");
+  const told = provider
+    .books()
+    .get("one")
+    ?.map(({ ending, words, reported: { input, output } }) => [ending, words, input, output]);
+  expect(told).toEqual([
+    ["cut", 3, 11, undefined],
+    ["whole", 8, 11, 8],
+  ]);
 });
 
 test("the books hold the request's own bytes and every byte sent", async () => {

@@ -5,17 +5,9 @@
  * It keeps books of its own (what it was asked, which bytes it sent, when the client left), so that the gateway's
  * account can be held against an independent one. Also runs by itself: `bun src/testing/provider.ts --port 9000`.
  */
+import { answer } from "./provider-answers.ts";
 import { builtInScripts } from "./provider-models.ts";
-import {
-  type Asked,
-  bytesOf,
-  json,
-  refusal,
-  reply,
-  type Script,
-  type Scripted,
-  type Step,
-} from "./provider-script.ts";
+import { type Asked, bytesOf, type Script, type Scripted, type Step, type Tally } from "./provider-script.ts";
 import { Connection, type WireRequest } from "./provider-wire.ts";
 
 export type Provider = {
@@ -26,6 +18,8 @@ export type Provider = {
   script(model: string, ...scripts: [Scripted, ...Scripted[]]): void;
   /** In the order of arrival. */
   readonly received: readonly Received[];
+  /** The same by the call they belong to, which one request and its retries share: see `Received.key`. */
+  books(): ReadonlyMap<string, readonly Received[]>;
   /** The request after those already received, as soon as it is there. */
   next(): Promise<Received>;
   /** Hangs up on everyone. */
@@ -45,6 +39,12 @@ export class Received {
   readonly body: Uint8Array;
   readonly json: unknown;
   readonly model: string | null;
+  /** What its caller knows it by, sent through every gateway: `idempotency-key`, else the trace of `traceparent`. */
+  readonly key: string | null;
+  /** The status that was answered; null when nothing was. */
+  status: number | null = null;
+  /** Tokens that were told to the client, as far as the pieces that say so have gone out whole. */
+  reported: Partial<Tally> = {};
   /** `performance.now()`. */
   readonly at = performance.now();
   ending: Ending | "open" = "open";
@@ -68,6 +68,7 @@ export class Received {
     this.json = parsed(request.body);
     const model = (this.json as { model?: unknown } | null)?.model;
     this.model = typeof model === "string" ? model : null;
+    this.key = keyOf(request.headers);
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -81,6 +82,11 @@ export class Received {
   /** The first 32 MiB of the body, without chunk framing. */
   get sentBody(): Uint8Array {
     return Buffer.concat(this.#body);
+  }
+
+  /** Of an answer made of `word1 word2 …`: how many of them were put on the wire. */
+  get words(): number {
+    return wordsIn(new TextDecoder().decode(this.sentBody));
   }
 
   noteSent(wire: Uint8Array, body: Uint8Array): void {
@@ -97,6 +103,9 @@ export class Received {
   }
 }
 
+export const wordsIn = (text: string): number =>
+  [...text.matchAll(/word(\d+)/g)].reduce((most, [, n]) => Math.max(most, Number(n)), 0);
+
 const booksBytesMax = 32 * 1024 * 1024;
 const nothing = new Uint8Array(0);
 
@@ -107,7 +116,7 @@ export function startProvider(options: { port?: number } = {}): Provider {
 
   const choose = (request: Received): Script => {
     const queue = scripts.get(request.model ?? "") ?? scripts.get("*");
-    const scripted = (queue && queue.length > 1 ? queue.shift() : queue?.[0]) ?? usual(request);
+    const scripted = (queue && queue.length > 1 ? queue.shift() : queue?.[0]) ?? answer();
     return typeof scripted === "function" ? scripted(askedOf(request)) : scripted;
   };
   const talk = async (connection: Connection): Promise<void> => {
@@ -141,11 +150,16 @@ export function startProvider(options: { port?: number } = {}): Provider {
     url: `http://127.0.0.1:${server.port}/v1`,
     port: server.port,
     received,
+    books: () => Map.groupBy(received.filter(hasKey), ({ key }) => key),
     script: (model, ...list) => void scripts.set(model, list),
     next: () => new Promise((resolve) => waiting.push(resolve)),
     close: () => server.stop(true),
   };
 }
+
+const keyOf = (headers: Headers): string | null =>
+  headers.get("idempotency-key") ?? headers.get("traceparent")?.split("-")[1] ?? null;
+const hasKey = (entry: Received): entry is Received & { key: string } => entry.key !== null;
 
 type Wire = {
   connection: Connection;
@@ -157,14 +171,17 @@ type Wire = {
 };
 
 async function perform(connection: Connection, entry: Received, script: Script): Promise<void> {
-  const ending = await play(script, wireOf(connection, entry, script));
+  const ending = await play(script, entry, wireOf(connection, entry, script));
   entry.noteEnd(ending);
   if (ending === "whole" && script.framing === "close") connection.end("fin");
 }
 
-async function play(script: Script, wire: Wire): Promise<Ending> {
+async function play(script: Script, entry: Received, wire: Wire): Promise<Ending> {
   if (!(await pause(wire.connection, script.headersAfterMs ?? 0))) return "gone";
-  if (!(await wire.put(headOf(script)))) return "gone";
+  if (script.headless !== true) {
+    if (!(await wire.put(headOf(script)))) return "gone";
+    entry.status = script.status ?? 200;
+  }
   for (const step of script.steps) {
     if (typeof step === "object" && "cut" in step) {
       if (step.within !== undefined) await wire.tear(step.within);
@@ -172,6 +189,8 @@ async function play(script: Script, wire: Wire): Promise<Ending> {
       return "cut";
     }
     if (!(await take(step, wire))) return "gone";
+    for (const { piece, tally } of script.tells ?? [])
+      if (piece === step) Object.assign(entry.reported, tally);
   }
   if (framingOf(script) === "chunked" && !(await wire.put(bytesOf("0\r\n\r\n")))) return "gone";
   return "whole";
@@ -180,6 +199,10 @@ async function play(script: Script, wire: Wire): Promise<Ending> {
 async function take(step: Exclude<Step, { cut: string }>, wire: Wire): Promise<boolean> {
   if (step === "stall") return pause(wire.connection, Number.POSITIVE_INFINITY);
   if (typeof step === "string" || step instanceof Uint8Array) return wire.putBody(step);
+  if ("until" in step) {
+    await Promise.race([step.until, wire.connection.left]);
+    return !wire.connection.closed;
+  }
   if ("pause" in step) return pause(wire.connection, step.pause);
   if ("raw" in step) return wire.put(bytesOf(step.raw));
   for (let n = 0; n < step.times; n++) if (!(await wire.putBody(step.repeat))) return false;
@@ -244,13 +267,6 @@ async function pause(connection: Connection, milliseconds: number): Promise<bool
   return !connection.closed;
 }
 
-/** What a provider says to a model that has no script. */
-function usual(request: Received): Scripted {
-  if (request.path.endsWith("/chat/completions")) return reply();
-  if (request.path.endsWith("/models")) return json({ object: "list", data: [] });
-  return refusal(404);
-}
-
 function askedOf(request: Received): Asked {
   const body = request.json as {
     stream?: unknown;
@@ -261,6 +277,7 @@ function askedOf(request: Received): Asked {
     stream: body?.stream === true,
     includeUsage: body?.stream_options?.include_usage === true,
     path: request.path,
+    key: request.key,
     json: request.json,
   };
 }

@@ -1,5 +1,6 @@
 /**
- * Lets a call in or turns it away before it costs anything: body, attribution, and how many streams may be open.
+ * Lets a call in or turns it away before it costs anything: body, attribution, what its project may, and how many
+ * streams may be open.
  *
  * What it lets in it must be told of when it is over: `release` gives back the memory and the stream's place.
  */
@@ -9,6 +10,7 @@ import { Failure } from "../../platform/failure.ts";
 import type { OpenedBy } from "../../platform/guard.ts";
 import { type Attribution, attributionOf, type LocateWork } from "./attribution.ts";
 import { type LlmRequest, parseRequest } from "./request.ts";
+import type { Streams } from "./streams.ts";
 
 export type Admission = {
   readonly asked: LlmRequest;
@@ -17,22 +19,28 @@ export type Admission = {
   readonly release: () => void;
 };
 
+export type AdmittanceNeeds = {
+  limits: () => LimitsConfig["llm"];
+  locate: LocateWork;
+  streams: Streams;
+  /** Counts one request of a project, or throws the 429. */
+  admitProject: (projectId: string) => void | Promise<void>;
+};
+
+/** The body as it is to be read, or a Failure. */
+export type Shape = (bytes: Uint8Array) => Uint8Array;
+
 export class Admittance {
-  readonly #limits: () => LimitsConfig["llm"];
+  readonly #needs: AdmittanceNeeds;
   readonly #room: BodyRoom = { bytes: 0 };
-  readonly #streams = new Map<string, number>();
-  #streamsOpen = 0;
   #closed = false;
 
-  readonly #locate: LocateWork;
-
-  constructor(limits: () => LimitsConfig["llm"], locate: LocateWork) {
-    this.#limits = limits;
-    this.#locate = locate;
+  constructor(needs: AdmittanceNeeds) {
+    this.#needs = needs;
   }
 
   get streamsOpen(): number {
-    return this.#streamsOpen;
+    return this.#needs.streams.open();
   }
 
   /** Lets nobody in any more. */
@@ -40,55 +48,31 @@ export class Admittance {
     this.#closed = true;
   }
 
-  async admit(endpoint: LlmEndpoint, { request, principal }: OpenedBy): Promise<Admission> {
+  async admit(
+    endpoint: LlmEndpoint,
+    { request, principal }: OpenedBy,
+    shape: Shape | null,
+  ): Promise<Admission> {
     if (this.#closed) throw new Failure("unavailable", "unavailable", "The gateway is shutting down.");
     requireJson(request);
-    const found = attributionOf(request.headers, principal, this.#locate);
+    // An await of what is already there costs a turn, here and below.
+    const found = attributionOf(request.headers, principal, this.#needs.locate);
     const attribution = found instanceof Promise ? await found : found;
-    const { bodyBytesMax, bodiesInFlightBytesMax } = this.#limits();
+    const { bodyBytesMax, bodiesInFlightBytesMax } = this.#needs.limits();
     const body = await readBody(request, { bodyBytesMax, roomBytesMax: bodiesInFlightBytesMax }, this.#room);
     try {
-      const asked = parseRequest(endpoint, body.bytes);
-      const leave = asked.stream ? this.#enter(principal.credentialId) : () => {};
+      const asked = parseRequest(endpoint, shape === null ? body.bytes : shape(body.bytes));
+      const { projectId } = attribution;
+      const counted = projectId === null ? undefined : this.#needs.admitProject(projectId);
+      if (counted instanceof Promise) await counted;
+      if (!asked.stream) return { asked, attribution, release: once(body.release) };
+      const place = this.#needs.streams.enter({ credentialId: principal.credentialId, projectId });
+      const leave = place instanceof Promise ? await place : place;
       return { asked, attribution, release: once(leave, body.release) };
     } catch (error) {
       body.release();
       throw error;
     }
-  }
-
-  /** Takes a place for one stream; gives back the function that frees it. */
-  #enter(credential: string): () => void {
-    const { streamsPerToken, streamsMax } = this.#limits();
-    const open = this.#streams.get(credential) ?? 0;
-    if (open >= streamsPerToken) {
-      throw new Failure(
-        "rate",
-        "rate_limit_exceeded",
-        `This credential may hold ${streamsPerToken} streams open at once.`,
-        {
-          retryAfterSeconds: 1,
-        },
-      );
-    }
-    if (this.#streamsOpen >= streamsMax) {
-      throw new Failure(
-        "unavailable",
-        "unavailable",
-        "The gateway holds as many streams open as it may. Try again.",
-        {
-          retryAfterSeconds: 1,
-        },
-      );
-    }
-    this.#streams.set(credential, open + 1);
-    this.#streamsOpen++;
-    return () => {
-      const left = (this.#streams.get(credential) ?? 1) - 1;
-      if (left === 0) this.#streams.delete(credential);
-      else this.#streams.set(credential, left);
-      this.#streamsOpen--;
-    };
   }
 }
 

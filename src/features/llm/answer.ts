@@ -11,6 +11,7 @@ export function answerHeaders(
   exchange: Exchange,
   target: Target,
   upstream: Response,
+  forAnthropic: boolean,
 ): Record<string, string> {
   const headers: Record<string, string> = {
     "cache-control": "no-store",
@@ -18,9 +19,11 @@ export function answerHeaders(
     "x-specgate-provider": target.provider,
     // Half a surrogate pair is valid in JSON and fatal to encodeURI.
     "x-specgate-model": encodeURI(target.model.toWellFormed()),
-    "x-specgate-attempts": "1",
+    "x-specgate-attempts": String(exchange.attempt),
     "x-specgate-overhead-ms": exchange.overheadMs.toFixed(2),
   };
+  // Anthropic's own clients look for the request's id under this name.
+  if (forAnthropic) headers["request-id"] = exchange.requestId;
   for (const [name, value] of upstream.headers) if (returned.test(name)) headers[name] = value;
   return headers;
 }

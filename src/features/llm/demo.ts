@@ -5,7 +5,7 @@
  * its answers go through the same relay and the same books.
  */
 import { Failure } from "../../platform/failure.ts";
-import { chatWire } from "./openai.ts";
+import { chatWire } from "./wire-chat.ts";
 
 export const demoProvider = "demo";
 export const demoModel = "echo";

@@ -12,28 +12,25 @@ const tailBytes = 64 << 10;
 export type ByteReader = Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
 export type Document = { bytes: Uint8Array; more: ByteReader | null };
 
-/** Reads up to 8 MiB; `more` is the rest of the stream when there is any. */
+/** Reads up to 8 MiB; `more` is the rest of the stream when there is any. Piece by piece, so that a pause is seen. */
 export async function readDocument(upstream: Response, touch: () => void): Promise<Document> {
-  const announced = Number(upstream.headers.get("content-length") ?? Number.NaN);
-  // A coding nobody asked for makes the announced length that of something smaller than what comes out.
-  if (announced <= wholeBytesMax && !upstream.headers.has("content-encoding")) {
-    const bytes = await upstream.bytes();
-    touch();
-    return { bytes, more: null };
-  }
   const reader: ByteReader | undefined = upstream.body?.getReader();
   if (!reader) return { bytes: new Uint8Array(0), more: null };
   const chunks: Uint8Array[] = [];
   let total = 0;
   while (total <= wholeBytesMax) {
     const { done, value } = await reader.read();
-    if (done) return { bytes: Buffer.concat(chunks, total), more: null };
+    if (done) return { bytes: joined(chunks, total), more: null };
     touch();
     chunks.push(value);
     total += value.length;
   }
-  return { bytes: Buffer.concat(chunks, total), more: reader };
+  return { bytes: joined(chunks, total), more: reader };
 }
+
+/** Most documents come in one piece. */
+const joined = (chunks: Uint8Array[], total: number): Uint8Array =>
+  chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, total);
 
 /** A provider's error, bounded: nobody needs more than this of one. */
 export async function readError(upstream: Response): Promise<Uint8Array> {

@@ -1,22 +1,34 @@
 import { expect, test } from "bun:test";
+import type { EndRecord } from "../../db/ledger.ts";
 import { defaultTimeouts } from "../../platform/config.ts";
+import { openJournal } from "../../platform/journal/journal.ts";
+import { silentLog } from "../../platform/log.ts";
+import { testDir } from "../../testing/cluster.ts";
 import { startRecord } from "../../testing/ledger.ts";
-import { type Books, Exchange } from "./exchange.ts";
-import { chatWire } from "./openai.ts";
+import { diskBooks } from "../usage/books.ts";
+import { Account } from "./account.ts";
+import { type Books, Exchange, type ExchangeCall } from "./exchange.ts";
 import { Watch } from "./watch.ts";
+import { chatWire } from "./wire-chat.ts";
 
 function exchangeOver(written: Promise<void>) {
+  return exchangeIn({ start: () => ({ written, durable: written }), end: async () => {} });
+}
+
+function exchangeIn(books: Books, more: Partial<ExchangeCall> = {}) {
   const watch = new Watch();
-  const books: Books = { start: () => ({ written, durable: written }), end: async () => {} };
   const exchange = new Exchange(
     { books, count: async (texts) => texts.map(() => 1), watch },
     {
       start: startRecord(),
-      target: { provider: "p", model: "m", config: null, timeouts: defaultTimeouts },
+      timeouts: defaultTimeouts,
+      account: new Account(performance.now(), null),
+      hidesReasoning: false,
+      noted: () => {},
       wire: chatWire,
-      startedAt: performance.now(),
       requestText: () => "",
       caller: { isEndedBy: () => false, hasLeft: () => false, stayOpen: () => {} },
+      ...more,
     },
   );
   return { exchange, watch };
@@ -37,4 +49,66 @@ test("a call whose START could not be written is not waited for", async () => {
   const { exchange, watch } = exchangeOver(Promise.reject(new Error("the disk is gone")));
   await expect(exchange.begin()).rejects.toThrow("the disk is gone");
   expect(watch.size).toBe(0);
+});
+
+const most = 1_000_000_000;
+const fullUsage = {
+  input: most,
+  output: most,
+  cached_read: most,
+  cache_write: most,
+  reasoning: most,
+  audio: most,
+  cache_write_long: most,
+  audio_input: most,
+  audio_output: most,
+};
+
+test("the largest END there can be finds its place in the journal", async () => {
+  const dir = testDir();
+  const journal = await openJournal({
+    dir: dir.path,
+    instance: dir.instance,
+    epoch: 1,
+    bootId: "b",
+    log: silentLog,
+  });
+  const ids = Array.from({ length: 100 }, (_, n) => `${n}`.padStart(128, "x"));
+  const nano = 9_000_000_000_000_000;
+  const { exchange } = exchangeIn(diskBooks(journal), {
+    start: startRecord({ att: 999, hold: nano, periods: ["per_1"] }),
+    account: new Account(performance.now() - 1e9, { nano, periods: ["per_1"] }),
+    wire: { ...chatWire, usageOfBody: () => fullUsage, keptOfBody: () => ids },
+  });
+  await exchange.begin();
+  exchange.touch();
+  exchange.status = 200;
+  exchange.sentStatus = 200;
+  exchange.meter.seeBody({});
+  expect(exchange.meter.keptIds.length).toBeGreaterThan(0);
+  const settled = await exchange.end("broken", "x".repeat(64));
+  expect(settled.usage).toEqual(fullUsage);
+  await journal.close();
+});
+
+test("a stream that was cut counts for what was seen of it, whatever was reported in passing", async () => {
+  const ends: EndRecord[] = [];
+  const books: Books = {
+    start: () => ({ written: Promise.resolve(), durable: Promise.resolve() }),
+    end: async (record) => void ends.push(record),
+  };
+  const early = { ...fullUsage, input: 25, output: 1 };
+  const look = () => ({ usage: early, usageOnly: false, terminal: null });
+  for (const [final, output] of [
+    [false, 7],
+    [true, 1],
+  ] as const) {
+    const { exchange } = exchangeIn(books, { wire: { ...chatWire, look: () => ({ ...look(), final }) } });
+    const counted = exchange as unknown as { meter: { written: () => object } };
+    await exchange.begin();
+    exchange.meter.see(Buffer.from("data: {}\n\n"));
+    counted.meter.written = () => ({ text: "", foldedTokens: 6 });
+    await exchange.leave();
+    expect(ends.at(-1)?.usage).toMatchObject({ input: 25, output });
+  }
 });

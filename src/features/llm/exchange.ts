@@ -2,15 +2,17 @@
  * One attempt at one provider, from START to END: its clock, its abort, its meter, its one END.
  *
  * END is written once, by whoever comes first: the end of the answer, the caller leaving, a timeout, the provider
- * breaking. Everyone later waits for the same promise.
+ * breaking. Everyone later waits for the same promise. It carries the request's CLOSE, unless another attempt has taken
+ * over: that one's START is written first, so that a request is never without an attempt that will close it.
  */
-import type { Delivery, EndRecord, FinalState, StartRecord, Usage } from "../../db/ledger.ts";
+import type { Delivery, EndRecord, StartRecord, Usage } from "../../db/ledger.ts";
+import type { TimeoutsConfig } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { NanoUsd } from "../../platform/money.ts";
+import { type Account, type Outcome, type State, withUncertainty } from "./account.ts";
 import { type CountTokens, roughTokens } from "./count.ts";
 import { Meter } from "./meter.ts";
 import { costOf } from "./prices.ts";
-import type { Target } from "./route.ts";
 import type { Watch } from "./watch.ts";
 import { noUsage, type Wire } from "./wire.ts";
 
@@ -35,6 +37,20 @@ export type Caller = {
   stayOpen: () => void;
 };
 
+/** What an attempt is about, and who is told of what it came to. */
+export type ExchangeCall = {
+  start: StartRecord;
+  timeouts: TimeoutsConfig;
+  wire: Wire;
+  account: Account;
+  requestText: () => string;
+  caller: Caller;
+  /** Whether the model thinks where nobody sees it, so that a cut answer tells too little of what it used. */
+  hidesReasoning: boolean;
+  /** Told of the numbers before END is written, with ids of what the provider keeps. */
+  noted: (usage: Usage, cost: NanoUsd | null, kept: readonly string[]) => void;
+};
+
 const heartbeatMs = 15_000;
 
 export class Exchange {
@@ -53,43 +69,31 @@ export class Exchange {
   /** False while the caller has not read what it was given: then nobody waits for the provider. */
   reading = true;
   readonly #needs: ExchangeNeeds;
-  readonly #start: StartRecord;
-  readonly #target: Target;
-  readonly #requestText: () => string;
-  readonly #startedAt: number;
-  readonly #caller: Caller;
+  readonly #call: ExchangeCall;
   #staysOpen = false;
   #dispatchedAt = 0;
   #firstByteAt: number | null = null;
   #lastByteAt = 0;
   #lastSentAt = 0;
   #failure: Failure | null = null;
+  #concluded: { ending: Ending; error: string; at: number } | null = null;
   #ended: Promise<Settled> | null = null;
   #left = false;
   #delivery: Delivery = "none";
 
-  constructor(
-    needs: ExchangeNeeds,
-    call: {
-      start: StartRecord;
-      target: Target;
-      wire: Wire;
-      startedAt: number;
-      requestText: () => string;
-      caller: Caller;
-    },
-  ) {
+  constructor(needs: ExchangeNeeds, call: ExchangeCall) {
     this.#needs = needs;
-    this.#start = call.start;
-    this.#target = call.target;
-    this.#startedAt = call.startedAt;
-    this.#requestText = call.requestText;
-    this.#caller = call.caller;
+    this.#call = call;
     this.meter = new Meter(call.wire);
   }
 
   get requestId(): string {
-    return this.#start.req;
+    return this.#call.start.req;
+  }
+
+  /** 1, 2, 3 … within the request. */
+  get attempt(): number {
+    return this.#call.start.att;
   }
 
   /** Why the gateway itself gave this attempt up, if it did. */
@@ -102,19 +106,21 @@ export class Exchange {
     return this.#left;
   }
 
-  /** Milliseconds that the gateway spent before it asked the provider. */
+  /** Milliseconds that the gateway spent before it asked a provider. */
   get overheadMs(): number {
-    return this.#dispatchedAt - this.#startedAt;
+    return this.#call.account.askedAt - this.#call.account.startedAt;
   }
 
   /** Writes START. `durable` must have resolved before a byte leaves to the caller. */
   async begin(): Promise<void> {
-    const ticket = this.#needs.books.start(this.#start);
+    const { account, start } = this.#call;
+    const ticket = this.#needs.books.start(start);
     this.durable = ticket.durable;
     // Awaited where the answer begins; a failure must not go unhandled until then.
     ticket.durable.catch(() => {});
     this.#dispatchedAt = performance.now();
     this.#lastSentAt = this.#dispatchedAt;
+    if (start.att === 1) account.askedAt = this.#dispatchedAt;
     // Before the write returns: a gateway that shuts down waits for every call whose START may be on disk.
     this.#needs.watch.add(this);
     try {
@@ -124,6 +130,7 @@ export class Exchange {
       throw error;
     }
     this.#dispatchedAt = performance.now();
+    if (start.att === 1) account.askedAt = this.#dispatchedAt;
   }
 
   /** A byte has come from the provider. */
@@ -147,7 +154,7 @@ export class Exchange {
   }
 
   isOf(subject: string): boolean {
-    return this.#caller.isEndedBy(subject);
+    return this.#call.caller.isEndedBy(subject);
   }
 
   /** The caller is gone. */
@@ -160,87 +167,162 @@ export class Exchange {
   }
 
   tick(now: number): void {
-    if (this.#caller.hasLeft()) {
+    if (this.#call.caller.hasLeft()) {
       void this.leave();
       return;
     }
     // Once is enough, and only for calls that last: a provider may think for minutes, and the connection must not end first.
-    if (!this.#staysOpen) this.#caller.stayOpen();
+    if (!this.#staysOpen) this.#call.caller.stayOpen();
     this.#staysOpen = true;
-    const { firstTokenMs, idleMs, totalMs } = this.#target.timeouts;
-    // Only a stream has a first token to wait for; a whole answer may rightly take as long as `total_ms`.
     const waits = this.#firstByteAt === null;
     if (!this.reading) this.#lastByteAt = now;
-    if (waits && this.#start.stream && now - this.#dispatchedAt > firstTokenMs)
-      this.giveUp(timeout("a first token", firstTokenMs));
-    else if (!waits && now - this.#lastByteAt > idleMs) this.giveUp(timeout("another byte", idleMs));
-    else if (now - this.#dispatchedAt > totalMs) this.giveUp(timeout("the whole answer", totalMs));
+    const late = waits ? this.#lateToBegin(now) : this.#lateToGoOn(now);
+    if (late !== null) this.giveUp(late);
     else if (!waits && now - this.#lastSentAt > heartbeatMs) this.onSilence();
   }
 
-  /** Writes END, once, and resolves when it is durable. */
+  #lateToBegin(now: number): Failure | null {
+    const { firstTokenMs, firstByteTotalMs } = this.#call.timeouts;
+    // Only a stream has a first token to wait for; a whole answer may rightly take as long as `total_ms`.
+    if (!this.#call.start.stream) return this.#lateInAll(now);
+    if (now - this.#dispatchedAt > firstTokenMs) return timeout("a first token", firstTokenMs);
+    if (now - this.#call.account.askedAt > firstByteTotalMs) return timeout("a first byte", firstByteTotalMs);
+    return this.#lateInAll(now);
+  }
+
+  #lateToGoOn(now: number): Failure | null {
+    const { idleMs } = this.#call.timeouts;
+    return now - this.#lastByteAt > idleMs ? timeout("another byte", idleMs) : this.#lateInAll(now);
+  }
+
+  #lateInAll(now: number): Failure | null {
+    const { totalMs } = this.#call.timeouts;
+    return now - this.#call.account.askedAt > totalMs ? timeout("the whole answer", totalMs) : null;
+  }
+
+  /**
+   * The attempt gave nothing that the caller could be sent. Its END waits for who writes it: `end`, when it was the last
+   * one, or `handOver`, when another has taken over.
+   */
+  conclude(ending: "refused" | "silent", error: string): void {
+    if (this.#ended !== null) return;
+    this.#needs.watch.remove(this);
+    this.#concluded ??= { ending, error, at: performance.now() };
+  }
+
+  /** Writes the END of an attempt that is concluded, without CLOSE. */
+  handOver(): void {
+    if (this.#ended !== null || this.#concluded === null) return;
+    const { ending, error, at } = this.#concluded;
+    this.#ended = this.#write({ ending, error, usage: null, endedAt: at, isLast: false });
+    // The next attempt's END comes behind it in the journal, so whoever waits for that waits for this.
+    this.#ended.catch(() => {});
+  }
+
+  /** Writes END with CLOSE, once, and resolves when it is durable. What was concluded before stays so. */
   end(ending: Ending, error: string | null = null): Promise<Settled> {
     if (this.#ended === null) {
       this.#needs.watch.remove(this);
-      this.#ended = this.#settle(ending, error);
+      const was = this.#concluded;
+      this.#ended =
+        was === null
+          ? this.#settle(ending, error)
+          : this.#write({ ...was, usage: null, endedAt: was.at, isLast: true });
     }
     return this.#ended;
   }
 
   #settle(ending: Ending, error: string | null): Promise<Settled> {
-    const endedAt = performance.now();
+    const last = { ending, error, endedAt: performance.now(), isLast: true };
     const reported = this.meter.usage;
-    if (ending === "refused" || ending === "silent") return this.#write(ending, error, null, endedAt);
-    if (reported !== null && reported.input !== null && reported.output !== null) {
-      return this.#write(ending, error, reported, endedAt);
-    }
-    return this.#counted(reported).then((usage) => this.#write(ending, error, usage, endedAt));
+    if (ending === "refused" || ending === "silent") return this.#write({ ...last, usage: null });
+    // What is reported in passing (one token, at an answer's first event) is not the whole of a stream that was cut.
+    const isWhole = ending === "answered" || this.meter.isFinal;
+    if (isWhole && reported !== null && reported.input !== null && reported.output !== null)
+      return this.#write({ ...last, usage: reported });
+    return this.#counted(reported, isWhole).then((usage) => this.#write({ ...last, usage }));
   }
 
-  async #write(ending: Ending, error: string | null, usage: Usage | null, endedAt: number): Promise<Settled> {
-    const state = this.#stateOf(ending);
-    const cost = state === "failed" ? 0 : costOf(usage, this.#start.prices);
+  async #write(end: {
+    ending: Ending;
+    error: string | null;
+    usage: Usage | null;
+    endedAt: number;
+    isLast: boolean;
+  }): Promise<Settled> {
+    const { ending, error, usage, isLast } = end;
+    const { start, account, noted } = this.#call;
+    const outcome = this.#outcomeOf(ending, usage);
+    const { state, cost } = outcome;
     const delivery = ending === "answered" ? "whole" : this.#delivery;
-    const duration_ms = Math.round(endedAt - this.#startedAt);
+    const duration_ms = Math.round(end.endedAt - account.startedAt);
+    const sum = account.add(outcome);
+    const kept = this.meter.keptIds;
+    if (usage !== null) noted(usage, cost, kept);
     await this.#needs.books.end({
       t: "end",
-      req: this.#start.req,
-      att: this.#start.att,
+      req: start.req,
+      att: start.att,
       state,
       status: this.status,
       error,
       usage,
       cost,
       delivery,
-      first_token_ms: this.#firstByteAt === null ? null : Math.round(this.#firstByteAt - this.#startedAt),
+      first_token_ms: this.#firstByteAt === null ? null : Math.round(this.#firstByteAt - account.startedAt),
       duration_ms,
-      close: { state, status: this.sentStatus, cost, charged: cost, delivery, duration_ms },
+      ...(kept.length > 0 && { kept }),
+      close: isLast ? { ...sum, status: this.sentStatus, delivery, duration_ms } : null,
     });
-    return { usage, cost };
+    return { usage, cost: sum.cost };
   }
 
-  #stateOf(ending: Ending): "unknown" | FinalState {
+  #outcomeOf(ending: Ending, usage: Usage | null): Outcome {
+    const state = this.#stateOf(ending);
+    if (state === "failed" || this.#isFree) return { state, cost: 0, charged: 0 };
+    const { start, account, hidesReasoning } = this.#call;
+    const cost = costOf(usage, start.prices);
+    if (account.hold === null) return { state, cost, charged: cost };
+    const { nano } = account.hold;
+    const wasCut = (ending === "left" || this.#failure !== null) && !this.meter.isFinal;
+    if (state === "unknown" || cost === null) return { state, cost, charged: nano };
+    if (!wasCut || usage === null) return { state, cost, charged: cost };
+    // Whoever leaves a call does not leave its price: where nobody sees what it used, it is charged as if all of it.
+    if (!start.stream || hidesReasoning) return { state, cost, charged: Math.max(nano, cost) };
+    return { state, cost, charged: costOf(withUncertainty(usage), start.prices) };
+  }
+
+  /** Counting a request's tokens is free at every provider that offers it. */
+  get #isFree(): boolean {
+    return this.#call.start.endpoint === "messages/count_tokens";
+  }
+
+  #stateOf(ending: Ending): State {
     if (ending === "refused") return "failed";
     if (ending === "silent") return "unknown";
     if (ending === "answered") return this.meter.usage === null ? "estimated" : "settled";
     return this.meter.isFinal ? "settled" : "estimated";
   }
 
-  /** What the provider left out, counted from the texts. */
-  async #counted(reported: Usage | null): Promise<Usage> {
-    const { text, foldedTokens } = this.meter.written();
+  /** What the provider left out, counted from the texts; of an answer that was cut, what it had said so far at least. */
+  async #counted(reported: Usage | null, isWhole: boolean): Promise<Usage> {
+    if (this.#isFree) return { ...noUsage, input: 0, output: 0 };
+    const told = isWhole ? (reported?.output ?? null) : null;
+    const { text, foldedTokens } = told === null ? this.meter.written() : { text: "", foldedTokens: 0 };
     const [input, output] = await this.#needs.count([
-      reported?.input == null ? this.#requestText() : "",
-      reported?.output == null ? text : "",
+      reported?.input == null ? this.#call.requestText() : "",
+      text,
     ]);
+    const written = (output ?? roughTokens(text)) + foldedTokens;
     return {
       ...(reported ?? noUsage),
-      input: reported?.input ?? (input || this.#start.input_est),
-      output: reported?.output ?? (output ?? roughTokens(text)) + foldedTokens,
+      input: reported?.input ?? (input || this.#call.start.input_est),
+      output: told ?? Math.max(reported?.output ?? 0, written),
     };
   }
 }
 
+/** The last attempt's usage, and what the request cost. */
 export type Settled = { usage: Usage | null; cost: NanoUsd | null };
 
 const timeout = (what: string, milliseconds: number): Failure =>

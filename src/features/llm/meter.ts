@@ -7,7 +7,7 @@
 import type { Usage } from "../../db/ledger.ts";
 import { holds } from "../../platform/bytes.ts";
 import { roughTokens } from "./count.ts";
-import { mergeUsage, type Sight, type Wire } from "./wire.ts";
+import { keptIdBytesMax, mergeUsage, type Sight, type Wire } from "./wire.ts";
 
 const keptBytesMax = 16 * 1024;
 const textCharsMax = 256 * 1024;
@@ -21,6 +21,8 @@ export class Meter {
   #text = "";
   /** Tokens of text that was too much to keep, by the rough guess. */
   #foldedTokens = 0;
+  readonly #keptIds = new Set<string>();
+  #keptIdBytes = 0;
 
   constructor(wire: Wire) {
     this.#wire = wire;
@@ -36,6 +38,11 @@ export class Meter {
     return this.#final;
   }
 
+  /** Ids of what the provider keeps of this answer, for later calls to refer to. */
+  get keptIds(): string[] {
+    return [...this.#keptIds];
+  }
+
   /** True when `bytes` may hold something that `see` must be shown event by event. */
   cares(bytes: Uint8Array): boolean {
     return this.#wire.markers.some((marker) => holds(bytes, marker));
@@ -46,8 +53,9 @@ export class Meter {
     const sight = this.#wire.look(event);
     if (sight.usage !== null) {
       this.#usage = mergeUsage(this.#usage, sight.usage);
-      this.#final ||= sight.usageOnly;
+      this.#final ||= sight.usageOnly || sight.final === true;
     }
+    if (sight.kept !== undefined) this.#keepIds(sight.kept);
     return sight;
   }
 
@@ -61,6 +69,7 @@ export class Meter {
 
   /** Takes the usage of an answer that is one JSON document. */
   seeBody(body: unknown): void {
+    this.#keepIds(this.#wire.keptOfBody(body));
     this.#usage = this.#wire.usageOfBody(body);
     this.#final = this.#usage !== null;
     if (this.#usage === null) this.#text = this.#wire.textOfBody(body).slice(0, textCharsMax);
@@ -70,6 +79,15 @@ export class Meter {
   written(): { text: string; foldedTokens: number } {
     this.#fold();
     return { text: this.#text, foldedTokens: this.#foldedTokens };
+  }
+
+  #keepIds(ids: readonly string[]): void {
+    for (const id of ids) {
+      const bytes = JSON.stringify(id).length + 1;
+      if (this.#keptIds.has(id) || this.#keptIdBytes + bytes > keptIdBytesMax) continue;
+      this.#keptIds.add(id);
+      this.#keptIdBytes += bytes;
+    }
   }
 
   #fold(): void {

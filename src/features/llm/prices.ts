@@ -1,14 +1,17 @@
 /**
- * What a token costs: the operator's own prices first, then the library's table; null when neither knows.
+ * What a token costs now: what an administrator set, then the file, then the library's table; null when none knows.
  *
- * The library needs 13 µs a look-up, so each provider and model is resolved once and kept. Prices are nano-USD per
- * million tokens, costs are nano-USD, all integers: no float ever holds an amount.
+ * Of several patterns for one model the most exact holds. The library needs 13 µs a look-up, so each provider and model
+ * is resolved once and kept, for as long as nothing of the three can have changed. Prices are nano-USD per million tokens
+ * and costs nano-USD, all integers: no float ever holds an amount.
  */
-import { calcPrice, findProvider, type Provider, type TieredPrices } from "@pydantic/genai-prices";
-import type { PriceSnapshot, Usage } from "../../db/ledger.ts";
+import { type PriceSnapshot, ratesFor, type Usage } from "../../db/ledger.ts";
+import type { Clock } from "../../platform/clock.ts";
 import type { GatewayConfig, PriceConfig } from "../../platform/config.ts";
 import type { NanoUsd } from "../../platform/money.ts";
 import { demoProvider } from "./demo.ts";
+import { bestPattern } from "./price-pattern.ts";
+import { findListed, type ListedModel, listedModels } from "./price-table.ts";
 
 export type Prices = {
   /** Unit prices of a model at a provider, or null when nobody knows them. */
@@ -17,98 +20,150 @@ export type Prices = {
   claims(provider: string, model: string): boolean;
   /** The models of a configured provider that the library's table knows. */
   known(provider: string): string[];
+  /** How much it can read and write in one call, where the library's table says so. */
+  contextTokens(provider: string, model: string): number | null;
+  /** What holds for a model now, and why. */
+  explain(provider: string, model: string): PriceInForce;
 };
 
-type Entry = { price: PriceSnapshot | null; claimed: boolean };
+export type PriceInForce = {
+  source: "override" | "file" | "table" | "demo" | null;
+  /** As it was written, for the first two. */
+  pattern: string | null;
+  prices: PriceSnapshot | null;
+  /** Milliseconds since the epoch; null for what nobody dated. */
+  sinceMs: number | null;
+  contextTokens: number | null;
+};
 
-export function createPrices(gateway: () => GatewayConfig): Prices {
+/** What administrators have set, by `provider/model` with `*` at the end of either part. */
+export type PriceOverrides = {
+  /** What is in force at a moment: the same object until something else is. */
+  at(nowMs: number): ReadonlyMap<string, { prices: PriceSnapshot; sinceMs: number }>;
+};
+
+export const noOverrides: PriceOverrides = { at: () => none };
+const none: Overrides = new Map();
+
+export type PricesNeeds = {
+  gateway: () => GatewayConfig;
+  clock: Pick<Clock, "now">;
+  overrides: PriceOverrides;
+};
+
+type Entry = PriceInForce & { claimed: boolean; untilMs: number };
+type Overrides = ReturnType<PriceOverrides["at"]>;
+
+/** Prices that begin at a time are looked up again as each second begins. */
+const changingMs = 1_000;
+const keptMax = 10_000;
+
+export function createPrices({ gateway, clock, overrides }: PricesNeeds): Prices {
   const cache = new Map<string, Entry>();
-  let cachedFor: GatewayConfig | null = null;
+  let cachedFor: { config: GatewayConfig; set: Overrides } | null = null;
   const entryOf = (provider: string, model: string): Entry => {
+    const nowMs = clock.now();
     const config = gateway();
-    if (config !== cachedFor || cache.size > 10_000) cache.clear();
-    cachedFor = config;
+    const set = overrides.at(nowMs);
+    if (cachedFor?.config !== config || cachedFor.set !== set || cache.size > keptMax) {
+      cache.clear();
+      cachedFor = { config, set };
+    }
     const name = `${provider}/${model}`;
     const cached = cache.get(name);
-    if (cached !== undefined) return cached;
-    const listed = tablePrice(config, provider, model);
-    const claimed = listed !== null || Object.hasOwn(config.prices, name);
-    const entry = { price: override(config.prices, name) ?? listed, claimed };
+    if (cached !== undefined && nowMs < cached.untilMs) return cached;
+    const listed = findListed(config, provider, model, nowMs);
+    const entry: Entry = {
+      ...inForce(config, set, name, listed),
+      contextTokens: listed?.contextTokens ?? null,
+      claimed: listed?.prices != null || Object.hasOwn(config.prices, name) || set.has(name),
+      untilMs: listed?.changes ? nowMs - (nowMs % changingMs) + changingMs : Number.POSITIVE_INFINITY,
+    };
     cache.set(name, entry);
     return entry;
   };
   return {
-    find: (provider, model) => entryOf(provider, model).price,
+    find: (provider, model) => entryOf(provider, model).prices,
     claims: (provider, model) => entryOf(provider, model).claimed,
-    known: (provider) => tableOf(gateway(), provider)?.models.map((model) => model.id) ?? [],
+    known: (provider) => listedModels(gateway(), provider),
+    contextTokens: (provider, model) => entryOf(provider, model).contextTokens,
+    explain(provider, model) {
+      const { source, pattern, prices, sinceMs, contextTokens } = entryOf(provider, model);
+      return { source, pattern, prices, sinceMs, contextTokens };
+    },
   };
 }
 
-/** Nano-USD, rounded half up; null when the price or the counts are not known. */
+/** Nano-USD, rounded half up once; null when the price or the counts are not known. */
 export function costOf(usage: Usage | null, prices: PriceSnapshot | null): NanoUsd | null {
   if (usage === null || prices === null) return null;
+  const rates = ratesFor(prices, usage.input ?? 0);
+  const output = usage.output ?? 0;
   const cached = usage.cached_read ?? 0;
   const written = usage.cache_write ?? 0;
-  const plain = Math.max(0, (usage.input ?? 0) - cached - written);
-  const output = usage.output ?? 0;
-  const { input, cached_read, cache_write } = prices;
-  const total = plain * input + cached * cached_read + written * cache_write + output * prices.output;
-  // Below 2^53 each of these sums is exact; a long context at a high price passes it before it is divided.
-  if (total < Number.MAX_SAFE_INTEGER - 500_000) return Math.floor((total + 500_000) / 1_000_000);
-  const exact =
-    BigInt(plain) * BigInt(input) +
-    BigInt(cached) * BigInt(cached_read) +
-    BigInt(written) * BigInt(cache_write) +
-    BigInt(output) * BigInt(prices.output);
-  return Number((exact + 500_000n) / 1_000_000n);
+  const writtenLong = Math.min(usage.cache_write_long ?? 0, written);
+  // Parts come from the provider as they are: together they never count for more than the whole has left.
+  const rest = Math.max(0, (usage.input ?? 0) - cached - written);
+  const audioIn = Math.min(usage.audio_input ?? 0, rest);
+  const audioOut = Math.min(usage.audio_output ?? 0, output);
+  const { input, cached_read, cache_write } = rates;
+  const { cache_write_long = cache_write, audio_input = input, audio_output = rates.output } = rates;
+  const total =
+    (rest - audioIn) * input +
+    audioIn * audio_input +
+    cached * cached_read +
+    (written - writtenLong) * cache_write +
+    writtenLong * cache_write_long +
+    (output - audioOut) * rates.output +
+    audioOut * audio_output;
+  // Each of these is exact below 2^53, and none of them is larger than their sum.
+  if (total < Number.MAX_SAFE_INTEGER - half) return (total + half - ((total + half) % million)) / million;
+  return exactCost([
+    [rest - audioIn, input],
+    [audioIn, audio_input],
+    [cached, cached_read],
+    [written - writtenLong, cache_write],
+    [writtenLong, cache_write_long],
+    [output - audioOut, rates.output],
+    [audioOut, audio_output],
+  ]);
 }
 
-/** The most exact pattern wins: a full name, then the longest prefix before a `*`. */
-function override(prices: Record<string, PriceConfig>, name: string): PriceSnapshot | null {
-  const patterns = Object.keys(prices).filter((pattern) =>
-    pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : pattern === name,
-  );
-  const best = patterns.sort((a, b) => b.length - a.length)[0];
-  const price = best === undefined ? undefined : prices[best];
-  if (price === undefined) return null;
-  return {
-    input: price.inputNanoPerMtok,
-    cached_read: price.cachedReadNanoPerMtok,
-    cache_write: price.cacheWriteNanoPerMtok,
-    output: price.outputNanoPerMtok,
-  };
+const million = 1_000_000;
+const half = million / 2;
+
+/** A long context at a high price passes 2^53 before it is divided. */
+function exactCost(parts: readonly (readonly [tokens: number, rate: number])[]): NanoUsd {
+  const total = parts.reduce((sum, [tokens, rate]) => sum + BigInt(tokens) * BigInt(rate), 0n);
+  return Number((total + BigInt(half)) / BigInt(million));
 }
 
-function tablePrice(config: GatewayConfig, provider: string, model: string): PriceSnapshot | null {
-  if (provider === demoProvider && config.providers[provider] === undefined) {
-    return { input: 0, cached_read: 0, cache_write: 0, output: 0 };
-  }
-  const table = tableOf(config, provider);
-  const price =
-    table && calcPrice({ input_tokens: 1, output_tokens: 1 }, model, { provider: table })?.model_price;
-  const input = perMtok(price?.input_mtok);
-  if (!price || input === null) return null;
-  return {
-    input,
-    cached_read: perMtok(price.cache_read_mtok) ?? input,
-    cache_write: perMtok(price.cache_write_mtok) ?? input,
-    output: perMtok(price.output_mtok) ?? input,
-  };
+function inForce(
+  config: GatewayConfig,
+  set: Overrides,
+  name: string,
+  listed: ListedModel | null,
+): Omit<PriceInForce, "contextTokens"> {
+  const overridden = bestPattern(set.keys(), name);
+  const override = overridden === undefined ? undefined : set.get(overridden);
+  if (overridden !== undefined && override !== undefined)
+    return { source: "override", pattern: overridden, ...override };
+  const written = bestPattern(Object.keys(config.prices), name);
+  const price = written === undefined ? undefined : config.prices[written];
+  if (written !== undefined && price !== undefined)
+    return { source: "file", pattern: written, prices: snapshotOf(price), sinceMs: null };
+  if (name.startsWith(`${demoProvider}/`) && config.providers[demoProvider] === undefined)
+    return { source: "demo", pattern: null, prices: free, sinceMs: null };
+  if (listed === null || listed.prices === null)
+    return { source: null, pattern: null, prices: null, sinceMs: null };
+  return { source: "table", pattern: null, prices: listed.prices, sinceMs: listed.sinceMs };
 }
 
-/** A provider is known by the address it is called at; behind a proxy of one's own, by the name it was given. */
-function tableOf(config: GatewayConfig, provider: string): Provider | undefined {
-  const configured = config.providers[provider];
-  if (configured === undefined) return undefined;
-  return (
-    findProvider({ providerApiUrl: configured.baseUrl }) ?? findProvider({ providerId: tableName(provider) })
-  );
-}
+const free: PriceSnapshot = { input: 0, cached_read: 0, cache_write: 0, output: 0 };
 
-/** The table's own id where it differs from the name that the environment variables give. */
-const tableName = (provider: string): string => (provider === "gemini" ? "google" : provider);
-
-const perMtok = (price: number | TieredPrices | undefined): number | null => {
-  const usd = typeof price === "object" ? price.base : price;
-  return usd === undefined ? null : Math.round(usd * 1e9);
-};
+const snapshotOf = (price: PriceConfig): PriceSnapshot => ({
+  input: price.inputNanoPerMtok,
+  cached_read: price.cachedReadNanoPerMtok,
+  cache_write: price.cacheWriteNanoPerMtok,
+  output: price.outputNanoPerMtok,
+});

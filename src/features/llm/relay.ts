@@ -156,8 +156,12 @@ class StreamRelay {
     return rest.length === 0 ? null : this.#sift(rest, [rest.length]);
   }
 
+  /** The terminal event whatever its size; of what comes behind it no more than anybody has reason to send. */
   #hold(event: Uint8Array): void {
-    this.#held ??= [];
+    if (this.#held === null) {
+      this.#held = [event];
+      return;
+    }
     this.#heldBytes += event.length;
     if (this.#heldBytes <= heldBytesMax) this.#held.push(event);
   }

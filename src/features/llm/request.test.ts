@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import type { LlmEndpoint } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import { parseRequest, providerBody } from "./request.ts";
 
@@ -96,4 +97,144 @@ test("200 KB of brackets are refused before they can block the loop", () => {
   const startedAt = performance.now();
   expect(codeOf(`{"model":"a","x":${"[".repeat(100_000)}${"]".repeat(100_000)}}`)).toBe("json_too_complex");
   expect(performance.now() - startedAt).toBeLessThan(20);
+});
+
+const parsed = (endpoint: LlmEndpoint, body: object) =>
+  parseRequest(endpoint, bytesOf(JSON.stringify({ model: "m", ...body })));
+
+test("each endpoint's own limit of output is read, and the higher of two", () => {
+  const rows: [LlmEndpoint, object, number | null][] = [
+    ["chat/completions", {}, null],
+    ["chat/completions", { max_tokens: 5 }, 5],
+    ["chat/completions", { max_completion_tokens: 7, max_tokens: 5 }, 7],
+    ["chat/completions", { max_tokens: null }, null],
+    ["completions", { max_tokens: 16 }, 16],
+    ["responses", { max_output_tokens: 300 }, 300],
+    ["messages", { max_tokens: 1_024 }, 1_024],
+    ["messages/count_tokens", { max_tokens: 1_024 }, 0],
+    ["embeddings", {}, 0],
+    // To some providers this is no limit at all.
+    ["chat/completions", { max_tokens: 0 }, null],
+    ["chat/completions", { max_tokens: 2 ** 60 }, 1_000_000_000],
+  ];
+  for (const [endpoint, body, tokens] of rows)
+    expect([endpoint, body, parsed(endpoint, body).outputTokensMax]).toEqual([endpoint, body, tokens]);
+});
+
+test("every answer that may be billed is counted", () => {
+  const rows: [LlmEndpoint, object, number][] = [
+    ["chat/completions", {}, 1],
+    ["chat/completions", { n: 3 }, 3],
+    ["chat/completions", { n: null }, 1],
+    ["chat/completions", { n: 3, best_of: 9 }, 3],
+    ["completions", { n: 2, best_of: 5, prompt: "a" }, 5],
+    ["completions", { prompt: ["a", "b, [c]", 'd"'] }, 3],
+    ["completions", { n: 2, prompt: ["a", "b"] }, 4],
+    ["completions", { prompt: [1, 2, 3] }, 1],
+    ["completions", { prompt: [[1, 2], [3]] }, 2],
+    ["completions", { prompt: [] }, 1],
+  ];
+  for (const [endpoint, body, answers] of rows)
+    expect([endpoint, body, parsed(endpoint, body).answers]).toEqual([endpoint, body, Math.max(1, answers)]);
+});
+
+test("a number that could be read in another way is refused", () => {
+  for (const value of ["-1", "1.5", '"5"', "true", "[5]", "{}", "1e400", "-0.5"]) {
+    for (const key of ["n", "max_tokens", "max_completion_tokens", "max_output_tokens"])
+      expect([key, value, codeOf(`{"model":"a","${key}":${value}}`)]).toEqual([
+        key,
+        value,
+        "invalid_request",
+      ]);
+  }
+  for (const value of ["1", "1e2", "100.0", "0", "null"])
+    expect([value, codeOf(`{"model":"a","max_tokens":${value}}`)]).toEqual([value, "accepted"]);
+});
+
+test("a key in other letters, which some providers take for the real one, is refused", () => {
+  for (const key of ["MAX_TOKENS", "N", "Model", "previou\u017f_response_id", "bac\u212aground"])
+    expect([key, codeOf(`{"model":"a","${key}":1}`)]).toEqual([key, "invalid_request"]);
+  expect(codeOf('{"model":"a","X-Custom":1,"topK":2,"Größe":3}')).toBe("accepted");
+});
+
+test("what never streams does not, and usage is asked for only where it can be", () => {
+  const streaming = { stream: true, stream_options: { include_usage: true } };
+  const rows: [LlmEndpoint, boolean, boolean][] = [
+    ["chat/completions", true, true],
+    ["completions", true, true],
+    ["responses", true, false],
+    ["messages", true, false],
+    ["embeddings", false, false],
+    ["messages/count_tokens", false, false],
+  ];
+  for (const [endpoint, stream, asksUsage] of rows)
+    expect([endpoint, parsed(endpoint, streaming)]).toMatchObject([endpoint, { stream, asksUsage }]);
+});
+
+test("a call that asks for reasoning is known as one", () => {
+  const asks: object[] = [
+    { reasoning_effort: "high" },
+    { reasoning: { effort: "low" } },
+    { reasoning: { effort: "high", exclude: false } },
+    { reasoning: { max_tokens: 2_000 } },
+    { thinking: { type: "enabled", budget_tokens: 2_000 } },
+    { thinking: { type: "adaptive" } },
+    { reasoning: { effort: "none", note: "x".repeat(2_000) } },
+  ];
+  for (const body of asks)
+    expect([body, parsed("chat/completions", body).asksReasoning]).toEqual([body, true]);
+  const declines: object[] = [
+    {},
+    { reasoning_effort: "none" },
+    { reasoning_effort: null },
+    { reasoning: { effort: "none" } },
+    { reasoning: { enabled: false } },
+    { thinking: { type: "disabled" } },
+  ];
+  for (const body of declines)
+    expect([body, parsed("chat/completions", body).asksReasoning]).toEqual([body, false]);
+});
+
+test("the bound of input is never below what the body can come to", () => {
+  const picture = { type: "image_url", image_url: { url: "https://example.com/a.png" } };
+  const image = { type: "image", source: { type: "url", url: "https://example.com/a.png" } };
+  const page = { type: "document", source: { type: "base64", media_type: "application/pdf", data: "AAAA" } };
+  const user = (...content: object[]) => ({ messages: [{ role: "user", content }] });
+  const rows: [LlmEndpoint, object, number][] = [
+    ["chat/completions", user({ type: "text", text: "สวัสดี" }), 0],
+    ["chat/completions", user({ type: "text", text: 'the key "image_url": is a word here' }), 0],
+    ["chat/completions", user(picture), 50_000],
+    ["chat/completions", user(picture, picture), 100_000],
+    [
+      "chat/completions",
+      user({ type: "file", file: { file_data: "data:application/pdf;base64,AAAA" } }),
+      1_000_000,
+    ],
+    [
+      "responses",
+      { input: [{ role: "user", content: [{ type: "input_image", image_url: "https://e.com/a" }] }] },
+      50_000,
+    ],
+    [
+      "responses",
+      { input: [{ role: "user", content: [{ type: "input_file", file_url: "https://e.com/a.pdf" }] }] },
+      1_000_000,
+    ],
+    ["responses", { input: "go on", previous_response_id: "resp_1" }, 1_000_000],
+    ["messages", user(image), 50_000],
+    ["messages", user(page), 1_000_000],
+    ["embeddings", { input: ["a", "b"] }, 0],
+    ["messages", { messages: [], tools: [{ type: "computer_20250124", name: "computer" }] }, 10_000],
+  ];
+  for (const [endpoint, body, beyond] of rows) {
+    const { inputTokensMax, bytes } = parsed(endpoint, body);
+    expect([endpoint, body, inputTokensMax]).toEqual([endpoint, body, bytes.length + 1_000 + beyond]);
+    const escaped = JSON.stringify({ model: "m", ...body })
+      .replaceAll("url", "\\u0075rl")
+      .replaceAll("source", "sour\\u0063e")
+      .replaceAll('"document"', '"\\u0064ocument"');
+    const again = parseRequest(endpoint, bytesOf(escaped));
+    expect([escaped, again.inputTokensMax >= again.bytes.length + beyond]).toEqual([escaped, true]);
+  }
+  expect(parsed("messages/count_tokens", user(page)).inputTokensMax).toBe(0);
 });

@@ -1,11 +1,16 @@
 /**
  * The body of a call, read no further than the gateway must: the model, whether it streams, whether usage was asked for,
- * how much it may come to. All other bytes are the caller's and reach the provider as they came.
+ * how much it may come to, what it names of the provider's. All other bytes are the caller's and reach the provider as
+ * they came.
+ *
+ * A budget trusts the numbers read here, so a number that a provider could read in another way is refused.
  */
 import { copyRange } from "../../platform/bytes.ts";
 import type { LlmEndpoint } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import { type Member, parseMember, scanMember, scanObject } from "../../platform/json.ts";
+import { keptIdsOf } from "./kept.ts";
+import { answersOf, inputTokensMaxOf } from "./size.ts";
 
 export type LlmRequest = {
   readonly endpoint: LlmEndpoint;
@@ -14,11 +19,11 @@ export type LlmRequest = {
   readonly stream: boolean;
   /** True when the caller asked for the usage chunk itself, and so gets to see it. */
   readonly asksUsage: boolean;
-  /** No more input tokens than these can come of the body, as far as the body tells. */
+  /** No more input tokens than these can come of the body, as far as the body tells. Found when it is first asked for. */
   readonly inputTokensMax: number;
   /** The caller's own limit of output tokens for each answer; null when there is none. */
   readonly outputTokensMax: number | null;
-  /** How many answers are asked for: `n`, or `best_of`. */
+  /** How many answers are asked for: `n`, or `best_of`, for each prompt. */
   readonly answers: number;
   /** True when the caller asks for reasoning that the answer need not show. */
   readonly asksReasoning: boolean;
@@ -30,43 +35,160 @@ export type LlmRequest = {
   readonly includeUsageAt: Member | null;
 };
 
-/** Throws `invalid_request`, `invalid_json` or `duplicate_key`, saying what would be right. */
+/** What is read of a body, at its top. */
+const readKeys = [
+  "model",
+  "stream",
+  "stream_options",
+  "n",
+  "best_of",
+  "prompt",
+  "max_tokens",
+  "max_completion_tokens",
+  "max_output_tokens",
+  "reasoning_effort",
+  "reasoning",
+  "thinking",
+  "background",
+  "deferred",
+  "previous_response_id",
+  "conversation",
+  "container",
+] as const;
+type Found = Partial<Record<(typeof readKeys)[number], Member>>;
+const isRead: ReadonlySet<string> = new Set(readKeys);
+
+/** Their answers are one document, whatever the body says. */
+const neverStreams: ReadonlySet<LlmEndpoint> = new Set(["embeddings", "messages/count_tokens"]);
+const usageEndpoints: ReadonlySet<LlmEndpoint> = new Set(["chat/completions", "completions"]);
+
+/**
+ * Throws `invalid_request`, `invalid_json`, `duplicate_key` or `background_refused`, saying what would be right.
+ */
 export function parseRequest(endpoint: LlmEndpoint, bytes: Uint8Array): LlmRequest {
   const members = scanObject(bytes);
-  const find = (key: string) => members.find((member) => member.key === key) ?? null;
-  const modelAt = find("model");
+  const found = findRead(members);
+  const modelAt = found.model;
   const model = modelAt?.kind === "string" ? String(parseMember(bytes, modelAt)) : "";
-  if (modelAt === null || model === "")
+  if (modelAt === undefined || model === "")
     throw invalid("model", "`model` must be the name of a model, as a string.");
-  const streamAt = find("stream");
-  if (streamAt && streamAt.kind !== "boolean" && streamAt.kind !== "null") {
-    throw invalid("stream", "`stream` must be true or false.");
-  }
-  const optionsAt = find("stream_options");
-  if (optionsAt && optionsAt.kind !== "object" && optionsAt.kind !== "null") {
-    throw invalid("stream_options", "`stream_options` must be an object.");
-  }
+  requireKind(found.stream, "boolean", "stream", "`stream` must be true or false.");
+  const optionsAt = found.stream_options ?? null;
+  requireKind(optionsAt, "object", "stream_options", "`stream_options` must be an object.");
+  refuseLater(bytes, found);
   const options = optionsAt?.kind === "object" ? scanMember(bytes, optionsAt) : [];
   const includeUsageAt = options.find((member) => member.key === "include_usage") ?? null;
+  const keptIds = keptIdsOf(endpoint, bytes, members);
+  let inputTokensMax: number | null = null;
   return {
     endpoint,
     bytes,
-    inputTokensMax: bytes.length,
-    outputTokensMax: null,
-    answers: 1,
-    asksReasoning: false,
-    keptIds: [],
+    get inputTokensMax() {
+      inputTokensMax ??= inputTokensMaxOf(endpoint, bytes, members, keptIds.length > 0);
+      return inputTokensMax;
+    },
+    outputTokensMax: outputTokensMaxOf(endpoint, bytes, found),
+    answers: answersOf(bytes, {
+      n: wholeNumber(bytes, found.n),
+      bestOf: endpoint === "completions" ? wholeNumber(bytes, found.best_of) : null,
+      promptAt: endpoint === "completions" ? (found.prompt ?? null) : null,
+    }),
+    asksReasoning: asksReasoning(bytes, found),
+    keptIds,
     model,
-    stream: isTrue(bytes, streamAt),
-    asksUsage: isTrue(bytes, includeUsageAt),
+    stream: !neverStreams.has(endpoint) && isTrue(bytes, found.stream),
+    asksUsage: usageEndpoints.has(endpoint) && isTrue(bytes, includeUsageAt),
     modelAt,
     optionsAt,
     includeUsageAt,
   };
 }
 
-const isTrue = (bytes: Uint8Array, member: Member | null): boolean =>
+function findRead(members: readonly Member[]): Found {
+  const found: Found = {};
+  for (const member of members) {
+    const { key } = member;
+    if (isRead.has(key)) found[key as keyof Found] = member;
+    else if (!/^[a-z0-9_]*$/.test(key)) refuseLookalike(key);
+  }
+  return found;
+}
+
+/** Some providers read keys without regard to case: to them `MAX_TOKENS` is a limit, and the last one counts. */
+function refuseLookalike(key: string): void {
+  const folded = key.toUpperCase().toLowerCase();
+  if (isRead.has(folded)) throw invalid(folded, `\`${folded}\` must be written in lower case.`);
+}
+
+function requireKind(
+  member: Member | null | undefined,
+  kind: Member["kind"],
+  path: string,
+  message: string,
+): void {
+  if (member && member.kind !== kind && member.kind !== "null") throw invalid(path, message);
+}
+
+/** A call that goes on behind the gateway's back has no end that the books could see. */
+function refuseLater(bytes: Uint8Array, { background, deferred }: Found): void {
+  for (const member of [background, deferred]) {
+    if (member === undefined || member.kind === "null") continue;
+    if (member.kind === "boolean" && !isTrue(bytes, member)) continue;
+    const message = `\`${member.key}\` must be false: the gateway answers only calls that it sees to their end.`;
+    throw new Failure("invalid", "background_refused", message, {
+      errors: [{ path: member.key, code: "invalid", message }],
+    });
+  }
+}
+
+const isTrue = (bytes: Uint8Array, member: Member | null | undefined): boolean =>
   member?.kind === "boolean" && bytes[member.start] === 0x74;
+
+/** Beyond anything a model writes; larger numbers are limits that mean none. */
+const tokensMax = 1_000_000_000;
+
+/** Null when there is none. Throws for what is not a whole number from zero up. */
+function wholeNumber(bytes: Uint8Array, member: Member | undefined): number | null {
+  if (member === undefined || member.kind === "null") return null;
+  const value = member.kind === "number" ? parseMember(bytes, member) : null;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0) return Math.min(value, tokensMax);
+  throw invalid(member.key, `\`${member.key}\` must be a whole number from 0 up.`);
+}
+
+/** The highest that any of the keys allows: which of two a provider minds is its own affair. */
+function outputTokensMaxOf(endpoint: LlmEndpoint, bytes: Uint8Array, found: Found): number | null {
+  const limits = [found.max_tokens, found.max_completion_tokens, found.max_output_tokens]
+    .map((member) => wholeNumber(bytes, member))
+    .filter((limit) => limit !== null);
+  if (endpoint === "embeddings" || endpoint === "messages/count_tokens") return 0;
+  // To some providers 0 is no limit at all.
+  return limits.length === 0 || limits.includes(0) ? null : Math.max(...limits);
+}
+
+const reasoningBytesMax = 1_024;
+
+function asksReasoning(bytes: Uint8Array, { reasoning_effort, reasoning, thinking }: Found): boolean {
+  return (
+    isSet(bytes, reasoning_effort, (effort) => effort === "none") ||
+    isSet(
+      bytes,
+      reasoning,
+      ({ effort, enabled }) => effort === "none" || (enabled === false && effort === undefined),
+    ) ||
+    isSet(bytes, thinking, ({ type }) => type === "disabled")
+  );
+}
+
+/** True when the member is there and does not say no. */
+function isSet(
+  bytes: Uint8Array,
+  member: Member | undefined,
+  declines: (value: Record<string, unknown> & string) => boolean,
+): boolean {
+  if (member === undefined || member.kind === "null") return false;
+  if (member.end - member.start > reasoningBytesMax) return true;
+  return !declines(parseMember(bytes, member) as Record<string, unknown> & string);
+}
 
 /** The body for the provider: its own model name, and `include_usage` where the gateway needs it; else byte for byte. */
 export function providerBody(request: LlmRequest, model: string, setUsage: boolean): Uint8Array<ArrayBuffer> {

@@ -7,7 +7,8 @@
  */
 const LF = 0x0a;
 const CR = 0x0d;
-const eventBytesMax = 1 << 20;
+/** A response's last event holds all of it, pictures included, and the usage behind them. */
+const eventBytesMax = 4 << 20;
 
 /** A run of whole events: `bytes` from its start to the end of its last event, and where each event ends in it. */
 export type Events = { readonly bytes: Uint8Array; readonly ends: readonly number[] };
@@ -43,7 +44,9 @@ export class SseSplitter {
 
   /** What is left when the stream has ended: an event without its blank line, or nothing. */
   rest(): Uint8Array {
-    const rest = this.#carry.slice(0, this.#carried);
+    const rest = this.#carry.subarray(0, this.#carried);
+    // Given away, not copied: it can be megabytes, and is mostly the end of a stream.
+    this.#carry = new Uint8Array(0);
     this.#carried = 0;
     return rest;
   }
@@ -60,7 +63,9 @@ export class SseSplitter {
   #append(chunk: Uint8Array): Uint8Array {
     const needed = this.#carried + chunk.length;
     if (needed > this.#carry.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#carry.length * 2));
+      // Doubled, so that tiny chunks stay cheap, but not far beyond what is ever let gather.
+      const room = Math.min(this.#carry.length * 2, eventBytesMax + chunk.length);
+      const grown = new Uint8Array(Math.max(needed, room));
       grown.set(this.#carry.subarray(0, this.#carried));
       this.#carry = grown;
     }

@@ -10,6 +10,8 @@ export type Sight = {
   readonly usage: Usage | null;
   /** True when it exists only to carry usage, and so is hidden from a caller who did not ask for it. */
   readonly usageOnly: boolean;
+  /** True when `usage` is that of the whole answer, so that a cut after this event changes nothing. */
+  readonly final?: boolean;
   /** Set on the event after which nothing more is to come: the answer is complete, or the provider says it failed. */
   readonly terminal: "done" | "error" | null;
   /** Ids of what the provider keeps of this answer (a response, a container, audio) for later calls to refer to. */
@@ -44,14 +46,28 @@ export const noUsage: Usage = {
 /** Later reports replace earlier ones field by field; they are cumulative, so nothing is ever added up. */
 export function mergeUsage(before: Usage | null, report: Usage): Usage {
   if (before === null) return report;
-  return {
-    input: report.input ?? before.input,
+  const merged: Usage = {
+    input: mergedInput(before, report),
     output: report.output ?? before.output,
     cached_read: report.cached_read ?? before.cached_read,
     cache_write: report.cache_write ?? before.cache_write,
     reasoning: report.reasoning ?? before.reasoning,
     audio: report.audio ?? before.audio,
   };
+  for (const part of pricedParts) {
+    const count = report[part] ?? before[part];
+    if (count !== undefined && count !== null) merged[part] = count;
+  }
+  return merged;
+}
+
+const pricedParts = ["cache_write_long", "audio_input", "audio_output"] as const;
+
+/** Where the cache counts beside the input, a later report that leaves the cache out must not take it off the total. */
+function mergedInput(before: Usage, report: Usage): number | null {
+  if (report.input === null || before.input === null) return report.input ?? before.input;
+  const tellsCache = report.cached_read !== null || report.cache_write !== null;
+  return tellsCache ? report.input : Math.max(report.input, before.input);
 }
 
 /** Beyond any one call, and small enough that its cost at any price is a number the ledger can keep. */
@@ -67,3 +83,30 @@ export const record = (value: unknown): Record<string, unknown> =>
     : {};
 
 export const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
+
+export const text = (value: unknown): string => (typeof value === "string" ? value : "");
+
+export const isObject = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Providers send what they like; what is not JSON says nothing. */
+export function parseJson(payload: string): unknown {
+  try {
+    return JSON.parse(payload);
+  } catch {
+    return null;
+  }
+}
+
+/** All of them ride in one journal record, whose room is bounded: this much as JSON. */
+export const keptIdBytesMax = 1_000;
+/** What Postgres can store and no header or log stumbles over; every provider's ids are such. */
+const idForm = /^[\x21-\x7e]{1,128}$/;
+
+export const isKeptId = (value: unknown): value is string => typeof value === "string" && idForm.test(value);
+
+/** Of what stands where an id should, the ids; any other is none that a later call could name. */
+export const ids = (values: readonly unknown[]): string[] => values.filter(isKeptId);
+
+/** Token ids in place of a text: as many tokens as ids, said in a text that counts as many. */
+export const textOfTokenIds = (count: number): string => " a".repeat(count);

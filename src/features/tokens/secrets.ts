@@ -50,6 +50,15 @@ export const cursorKeys = (secrets: readonly SigningSecret[]): [Uint8Array, ...U
   return [first, ...rest];
 };
 
+/** What the secrets of alert hooks are made from, by the secret's fingerprint; the first is for new hooks. */
+export const alertKeys = (secrets: readonly SigningSecret[]): ReadonlyMap<string, Uint8Array> =>
+  new Map(
+    secrets.map(({ kid, key }) => [
+      kid,
+      new Bun.CryptoHasher("sha256", key).update("specgate alert hooks").digest(),
+    ]),
+  );
+
 /** What seals a sign-in that is on its way through an identity provider. */
 export const flowKey = ([first]: readonly SigningSecret[]): Uint8Array => {
   if (first === undefined) throw new Error("no signing secret was given");

@@ -173,7 +173,8 @@ function neverSent(start: StartRecord): EndRecord {
     delivery: "none",
     first_token_ms: null,
     duration_ms: 0,
-    close,
+    // A further attempt that was never sent leaves the request as the one before it did.
+    close: start.att === 1 ? close : null,
   };
 }
 

@@ -7,19 +7,45 @@ import { pageQuery } from "../../platform/page.ts";
 import { timeText } from "../../platform/query.ts";
 
 const name = z.string().min(1).max(256);
+const tag = z
+  .string()
+  .max(256)
+  .regex(/^[^=]+=./, "Give a tag as `name=value`.");
 
-export const requestsQuery = z.strictObject({
-  ...pageQuery,
-  from: timeText.optional(),
-  to: timeText.optional(),
-  /** The name that was asked for, or the model that answered. */
+/** What a call was for and whose it was; each takes one name or id. */
+const filters = {
+  /** The model that answered. */
   model: name.optional(),
   provider: name.optional(),
+  project: name.optional(),
+  session: name.optional(),
+  iteration: name.optional(),
+  task: name.optional(),
+  user: name.optional(),
   client: name.optional(),
   key: name.optional(),
+  tag: tag.optional(),
+};
+
+/** Of single calls `model` may also be the name that was asked for. */
+const callFilters = {
+  ...filters,
+  from: timeText.optional(),
+  to: timeText.optional(),
+  endpoint: name.optional(),
   state: z.enum(["unknown", ...finalStates]).optional(),
-});
+};
+
+export const requestsQuery = z.strictObject({ ...pageQuery, ...callFilters });
 export type RequestsQuery = z.infer<typeof requestsQuery>;
+export type CallFilters = Omit<RequestsQuery, "limit" | "cursor">;
+
+export const exportFormats = ["csv", "ndjson"] as const;
+export type ExportFormat = (typeof exportFormats)[number];
+export const exportQuery = z.strictObject({
+  format: z.enum(exportFormats, { error: "Give `csv` or `ndjson`." }).default("csv"),
+  ...callFilters,
+});
 
 export const groups = [
   "hour",
@@ -33,17 +59,14 @@ export const groups = [
   "user",
   "client",
   "key",
+  "tag",
 ] as const;
 export type Group = (typeof groups)[number];
 
-const group = z.enum(groups, {
-  error: (issue) =>
-    issue.input === "tag"
-      ? "Grouping by tag is not in this version."
-      : `Group by one or two of ${groups.join(", ")}.`,
-});
+const group = z.enum(groups, { error: `Group by one or two of ${groups.join(", ")}.` });
 
 export const summaryQuery = z.strictObject({
+  ...filters,
   from: timeText.optional(),
   to: timeText.optional(),
   group_by: z
@@ -52,6 +75,7 @@ export const summaryQuery = z.strictObject({
     .refine((given) => new Set(given).size === given.length, "Name each group once.")
     .default([]),
 });
+export type SumFilters = Omit<z.infer<typeof summaryQuery>, "from" | "to" | "group_by">;
 
 const usd = z.string();
 const time = z.string();

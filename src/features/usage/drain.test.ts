@@ -28,7 +28,7 @@ async function boot(dir: string, instance: string, epoch: number, sql = database
   const options = { dir, instance, epoch, bootId: "boot", log: silentLog, segmentBytes: 256 * 1024 };
   const journal = await openJournal(options);
   const owner = { instance, epoch };
-  const needs = { sql, owner, journal, recovered, clock: systemClock(), log: silentLog };
+  const needs = { sql, owner, bootId: "boot", journal, recovered, clock: systemClock(), log: silentLog };
   const lost = await closeLost(recovered.open, journal);
   const drain = createDrain(needs);
   running.push({ drain, journal });

@@ -9,6 +9,7 @@
 import type { Database } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Log } from "../../platform/log.ts";
+import { settleOlderHolds } from "./lost-holds.ts";
 import { mergeBatch, type Owner } from "./merge.ts";
 import { closeForgotten, findWatermarks } from "./watermarks.ts";
 
@@ -31,6 +32,8 @@ export type OldJournals = {
 export type DrainNeeds = {
   sql: Database["sql"];
   owner: Owner;
+  /** The kernel's. */
+  bootId: string;
   journal: LiveJournal;
   recovered: OldJournals;
   clock: Clock;
@@ -150,7 +153,7 @@ class JournalDrain implements Drain {
 
   /** Returns whether more may be waiting already. */
   async #drainLive(): Promise<boolean> {
-    const { journal, owner, sql, log, clock } = this.needs;
+    const { journal, owner, clock } = this.needs;
     // Under steady load there are always records on their way; what counts is how long the oldest has been.
     if (this.#merged >= this.#goal.lsn) {
       this.#even = this.#goal.at;
@@ -165,12 +168,18 @@ class JournalDrain implements Drain {
       }
       if (tail.records.length >= recordsMax) return true;
     }
-    if (!this.#forgottenDone) {
-      const closed = await closeForgotten(sql, owner);
-      if (closed > 0) log.info("calls of an earlier run had no end", { requests: closed });
-      this.#forgottenDone = true;
-    }
+    if (!this.#forgottenDone) await this.#closeForgotten();
     return false;
+  }
+
+  /** Everything that earlier boots wrote down is merged; what has no end by now will have none. */
+  async #closeForgotten(): Promise<void> {
+    const { owner, bootId, sql, log } = this.needs;
+    const closed = await closeForgotten(sql, owner);
+    if (closed > 0) log.info("calls of an earlier run had no end", { requests: closed });
+    const { dropped, charged } = await settleOlderHolds(sql, owner, bootId);
+    if (dropped + charged > 0) log.info("an earlier run held money", { dropped, charged });
+    this.#forgottenDone = true;
   }
 
   /** Returns the lsn to go on after. */

@@ -14,6 +14,7 @@ import type { Log } from "../../platform/log.ts";
 import { type Books, databaseBooks, diskBooks } from "./books.ts";
 import { closeLost } from "./boot.ts";
 import { createDrain } from "./drain.ts";
+import { settleOlderHolds } from "./lost-holds.ts";
 import { closeForgotten } from "./watermarks.ts";
 
 export type Ledger = {
@@ -60,6 +61,7 @@ async function openDiskLedger({ dir, database, boot, clock, log }: LedgerNeeds):
   const drain = createDrain({
     sql: database.sql,
     owner: { instance, epoch },
+    bootId,
     journal,
     recovered,
     clock,
@@ -91,6 +93,8 @@ async function openDatabaseLedger({ database, boot, log }: LedgerNeeds): Promise
   const owner = { instance: boot.instance, epoch: boot.epoch };
   const closed = await closeForgotten(database.sql, owner);
   if (closed > 0) log.warn("calls of an earlier run had no end; they are kept as unknown", { calls: closed });
+  const { dropped, charged } = await settleOlderHolds(database.sql, owner, boot.bootId);
+  if (dropped + charged > 0) log.info("an earlier run held money", { dropped, charged });
   const kept = databaseBooks({ sql: database.sql, owner, log });
   const { books, counts } = counted(kept);
   return {

@@ -15,14 +15,14 @@ with raw as materialized (
       principal text, user_id text, client_id text, key_id text, project_id text, session_id text, iteration_id text,
       task_id text, tags jsonb, stream boolean, trace_id text, idempotency_key text, prices jsonb, hold bigint,
       periods text[], state text, status int, error text, usage jsonb, cost bigint, delivery text,
-      first_token_ms float8, duration_ms float8, close jsonb, charged bigint
+      first_token_ms float8, duration_ms float8, kept text[], close jsonb, charged bigint
     )
   ) with ordinality as record (
       t, req, att, at, endpoint, requested_model, provider, model,
       principal, user_id, client_id, key_id, project_id, session_id, iteration_id,
       task_id, tags, stream, trace_id, idempotency_key, prices, hold,
       periods, state, status, error, usage, cost, delivery,
-      first_token_ms, duration_ms, close, charged, position
+      first_token_ms, duration_ms, kept, close, charged, position
   )
   where t in ('start', 'end', 'lost')
 ),
@@ -113,7 +113,8 @@ changed as materialized (
     case when newer then s.idempotency_key else old.idempotency_key end as idempotency_key,
     case when newer then s.prices else old.prices end as prices,
     case when newer then s.hold else old.hold_nano end as hold_nano,
-    case when newer then s.periods else old.periods end as periods,
+    -- A hold whose START never came is known by its periods alone.
+    case when newer then s.periods else coalesce(old.periods, c.periods) end as periods,
     case when newer or old.id is null then $2::uuid else old.instance end as instance,
     case when newer or old.id is null then $3::int else old.epoch end as epoch,
     case when better then (c.close ->> 'status')::int else old.status end as status,
@@ -166,55 +167,87 @@ write_requests as (
     cached_read = excluded.cached_read, cache_write = excluded.cache_write, reasoning = excluded.reasoning,
     audio = excluded.audio, cost_nano = excluded.cost_nano, charged_nano = excluded.charged_nano,
     first_token_ms = excluded.first_token_ms, duration_ms = excluded.duration_ms
+  returning 1
+),
+-- What the provider keeps of a call, and whose that is.
+write_states as (
+  insert into provider_states (provider, id, owner, at)
+  select distinct on (known.provider, kept_id, owner) known.provider, kept_id, owner, known.at
+  from ends e
+  cross join lateral unnest(e.kept) as one(kept_id)
+  left join starts s using (req, att)
+  left join old_attempts tried on tried.request_id = req and tried.attempt = att
+  left join old_requests asked on asked.id = req
+  cross join lateral (
+    select coalesce(s.provider, tried.provider) as provider, coalesce(s.at, tried.at) as at,
+      coalesce(s.project_id, s.principal, asked.project_id, asked.principal) as owner
+  ) as known
+  where e.kept is not null and coalesce(known.provider, '') <> '' and coalesce(owner, '') <> ''
+  order by known.provider, kept_id, owner, known.at
+  on conflict (provider, id, owner) do nothing
 ),
 -- What each changed request no longer is, and what it is now. An open request counts nowhere.
 counted as (
   select 1 as sign, state, at, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id,
-    key_id, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, first_token_ms, duration_ms
+    key_id, tags, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, first_token_ms,
+    duration_ms
   from changed where state <> 'open'
   union all
   select -1, state, at, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id,
-    key_id, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, first_token_ms, duration_ms
+    key_id, tags, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, first_token_ms,
+    duration_ms
   from old_requests where state <> 'open' and id in (select id from changed)
 ),
-hours as (
-  select date_trunc('hour', at, 'UTC') as hour, provider, model, coalesce(project_id, '') as project_id,
-    coalesce(session_id, '') as session_id, coalesce(iteration_id, '') as iteration_id, coalesce(task_id, '') as task_id,
-    coalesce(user_id, '') as user_id, coalesce(client_id, '') as client_id, coalesce(key_id, '') as key_id,
+-- Once by itself, and when it has tags once under each and once under `*`.
+tagged as (
+  select '' as tag, * from counted
+  union all
+  select one.tag, counted.* from counted cross join lateral (
+    select '*' as tag union all select key || '=' || value from jsonb_each_text(tags)
+  ) as one where tags is not null and tags <> '{}'
+),
+-- In its hour and, when that day is folded already (folds.ts), in what it was folded into.
+placed as (
+  select 'hour' as span, 'all' as level, * from tagged
+  union all
+  select folded.*, tagged.* from tagged cross join (values
+    ('day', 'totals'), ('day', 'models'), ('day', 'projects'), ('day', 'callers'), ('day', 'all'),
+    ('month', 'totals'), ('month', 'models'), ('month', 'projects'), ('month', 'callers'), ('month', 'all')
+  ) as folded(span, level)
+  where at < (select at from usage_marks where name = 'folded')
+),
+rolled as materialized (
+  select span, level, tag, date_trunc(span, at, 'UTC') as starts_at,
+    case when level <> 'totals' then provider else '' end as provider,
+    case when level <> 'totals' then model else '' end as model,
+    case when level not in ('totals', 'models') then coalesce(project_id, '') else '' end as project_id,
+    case when level = 'all' then coalesce(session_id, '') else '' end as session_id,
+    case when level = 'all' then coalesce(iteration_id, '') else '' end as iteration_id,
+    case when level = 'all' then coalesce(task_id, '') else '' end as task_id,
+    case when level in ('callers', 'all') then coalesce(user_id, '') else '' end as user_id,
+    case when level in ('callers', 'all') then coalesce(client_id, '') else '' end as client_id,
+    case when level = 'all' then coalesce(key_id, '') else '' end as key_id,
     sum(sign) as requests, sum(case when state = 'failed' then sign else 0 end) as errors,
     sum(sign * coalesce(input, 0)) as input, sum(sign * coalesce(output, 0)) as output,
     sum(sign * coalesce(cached_read, 0)) as cached_read, sum(sign * coalesce(cache_write, 0)) as cache_write,
     sum(sign * coalesce(reasoning, 0)) as reasoning, sum(sign * coalesce(audio, 0)) as audio,
     sum(sign * coalesce(cost_nano, 0)) as cost_nano, sum(sign * coalesce(charged_nano, 0)) as charged_nano,
     sum(case when state = 'unknown' then sign * coalesce(charged_nano, 0) else 0 end) as unknown_nano,
-    array_agg(sign) as signs,
-    -- The logarithmic buckets of histogram.ts.
-    array_agg(case when duration_ms > 1 then least(255, ceil(ln(duration_ms::float8) / ln(1.1::float8)))::int
-      when duration_ms is not null then 0 end) as latencies,
-    array_agg(case when first_token_ms > 1 then least(255, ceil(ln(first_token_ms::float8) / ln(1.1::float8)))::int
-      when first_token_ms is not null then 0 end) as first_tokens
-  from counted group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    coalesce(sum(sign * latency_count(duration_ms)), 0) as latency,
+    coalesce(sum(sign * latency_count(first_token_ms)), 0) as first_token
+  from placed group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 ),
+-- In key order all of them, so that two instances never wait for each other in a circle.
 write_hours as (
   insert into usage_hours as old (
     hour, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id, requests, errors,
     input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, unknown_nano, latency, first_token
   )
-  select hour, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id, requests, errors,
-    input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, unknown_nano,
-    (select coalesce(array_agg(n order by bucket), '{}') from (
-      select bucket, coalesce(sum(sign), 0)::bigint as n
-      from generate_series(0, (select max(value) from unnest(latencies) as one(value))) as bucket
-      left join unnest(latencies, signs) as each_one(value, sign) on value = bucket group by bucket
-    ) as counts),
-    (select coalesce(array_agg(n order by bucket), '{}') from (
-      select bucket, coalesce(sum(sign), 0)::bigint as n
-      from generate_series(0, (select max(value) from unnest(first_tokens) as one(value))) as bucket
-      left join unnest(first_tokens, signs) as each_one(value, sign) on value = bucket group by bucket
-    ) as counts)
-  from hours
-  -- In key order, so that two instances never wait for each other in a circle.
-  order by hour, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id
+  select starts_at, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id, requests,
+    errors, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, unknown_nano, latency,
+    first_token
+  from rolled where span = 'hour' and tag = ''
+  order by starts_at, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id
   on conflict (hour, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id)
   do update set
     requests = old.requests + excluded.requests, errors = old.errors + excluded.errors,
@@ -223,7 +256,57 @@ write_hours as (
     reasoning = old.reasoning + excluded.reasoning, audio = old.audio + excluded.audio,
     cost_nano = old.cost_nano + excluded.cost_nano, charged_nano = old.charged_nano + excluded.charged_nano,
     unknown_nano = old.unknown_nano + excluded.unknown_nano,
-    latency = add_counts(old.latency, excluded.latency), first_token = add_counts(old.first_token, excluded.first_token)
+    latency = old.latency + excluded.latency, first_token = old.first_token + excluded.first_token
+  returning 1
+),
+write_tag_hours as (
+  insert into usage_tag_hours as old (
+    tag, hour, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id, requests, errors,
+    input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, unknown_nano, latency, first_token
+  )
+  select tag, starts_at, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id,
+    requests, errors, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, unknown_nano,
+    latency, first_token
+  from rolled where span = 'hour' and tag <> ''
+  order by starts_at, tag, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id
+  on conflict (hour, tag, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id)
+  do update set
+    requests = old.requests + excluded.requests, errors = old.errors + excluded.errors,
+    input = old.input + excluded.input, output = old.output + excluded.output,
+    cached_read = old.cached_read + excluded.cached_read, cache_write = old.cache_write + excluded.cache_write,
+    reasoning = old.reasoning + excluded.reasoning, audio = old.audio + excluded.audio,
+    cost_nano = old.cost_nano + excluded.cost_nano, charged_nano = old.charged_nano + excluded.charged_nano,
+    unknown_nano = old.unknown_nano + excluded.unknown_nano,
+    latency = old.latency + excluded.latency, first_token = old.first_token + excluded.first_token
+),
+write_spans as (
+  insert into usage_spans as old (
+    span, level, tag, starts_at, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id,
+    requests, errors, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, unknown_nano,
+    latency, first_token
+  )
+  select * from rolled where span <> 'hour'
+  order by span, level, tag, starts_at, provider, model, project_id, session_id, iteration_id, task_id, user_id,
+    client_id, key_id
+  on conflict (span, level, tag, starts_at, provider, model, project_id, session_id, iteration_id, task_id, user_id,
+    client_id, key_id)
+  do update set
+    requests = old.requests + excluded.requests, errors = old.errors + excluded.errors,
+    input = old.input + excluded.input, output = old.output + excluded.output,
+    cached_read = old.cached_read + excluded.cached_read, cache_write = old.cache_write + excluded.cache_write,
+    reasoning = old.reasoning + excluded.reasoning, audio = old.audio + excluded.audio,
+    cost_nano = old.cost_nano + excluded.cost_nano, charged_nano = old.charged_nano + excluded.charged_nano,
+    unknown_nano = old.unknown_nano + excluded.unknown_nano,
+    latency = old.latency + excluded.latency, first_token = old.first_token + excluded.first_token
+),
+-- What each changed request is charged now, and what it was: see book_charges.
+money as (
+  select id as req, true as over, coalesce(charged_nano, 0) as nano, charged_nano as charged, hold_nano as hold, at, periods,
+    project_id, user_id, client_id, key_id
+  from changed where state <> 'open'
+  union all
+  select id, false, -charged_nano, null, null, at, periods, project_id, user_id, client_id, key_id
+  from old_requests where state <> 'open' and charged_nano <> 0 and id in (select id from changed)
 ),
 mark as (
   insert into watermarks as old (instance, epoch, lsn) select $2::uuid, $3::int, $4::bigint where $4::bigint is not null
@@ -232,4 +315,8 @@ mark as (
 select
   (select max(epoch) from instances where id = $2::uuid) as instance_epoch,
   coalesce((select lsn from watermarks where instance = $2::uuid and epoch = $3::int), 0) as lsn_before,
-  (select count(*) from changed)::int as changed
+  (select count(*) from changed)::int as changed,
+  -- Counted first, so that the rows are written before the budgets' periods are locked: callers wait for those.
+  case when (select count(*) from write_hours) >= 0 and (select count(*) from write_requests) >= 0
+      and (exists (select from budgets where ended_at is null) or exists (select from holds))
+    then (select book_charges(jsonb_agg(to_jsonb(money))) from money) end as booked

@@ -4,7 +4,7 @@ import type { LedgerRecord } from "../../db/ledger.ts";
 import { newId } from "../../platform/ids.ts";
 import { testDatabase } from "../../testing/cluster.ts";
 import { type EndOver, endRecord, startRecord } from "../../testing/ledger.ts";
-import { bucketMs, bucketRatio, lastBucket } from "./histogram.ts";
+import { bucketMs, bucketRatio, countsOf, lastBucket } from "./histogram.ts";
 import { mergeBatch, type Owner } from "./merge.ts";
 
 const { database, drop } = await testDatabase();
@@ -46,8 +46,15 @@ const amounts = ["input", "output", "cached_read", "cache_write", "reasoning", "
 
 /** The roll-ups as they stand; an hour that counts nothing is none, zeros at a histogram's end are none. */
 async function hoursNow(): Promise<Hour[]> {
-  const rows = (await sql`select * from usage_hours where requests <> 0`) as unknown as Hour[];
-  return rows.map(trimmed).sort(byKey);
+  const rows = await sql`select * from usage_hours where requests <> 0`;
+  const counted = rows.map(
+    (row): Hour => ({
+      ...row,
+      latency: countsOf(row.latency),
+      first_token: countsOf(row.first_token),
+    }),
+  );
+  return counted.map(trimmed).sort(byKey);
 }
 
 const byKey = (a: Hour, b: Hour): number => keyOf(a).localeCompare(keyOf(b));
@@ -290,8 +297,11 @@ describe("the merge", () => {
     expect((await sql`select sum(requests)::int as n from usage_hours`)[0]?.n).toBe(800);
   });
 
-  test("counts a latency in a bucket that is at most a tenth wide", () => {
+  test("counts a latency in a bucket that is at most a tenth wide", async () => {
     for (let ms = 1; ms < 3_600_000; ms = Math.ceil(ms * 1.07)) {
+      const [row] = await sql<{ count: string }[]>`select latency_count(${ms}::int) as count`;
+      const counts = countsOf(row?.count ?? "0");
+      expect([counts.length, counts.at(-1)]).toEqual([bucketOf(ms) + 1, 1]);
       expect(Math.abs(bucketMs(bucketOf(ms)) - ms)).toBeLessThanOrEqual(ms * 0.05 + 0.5);
     }
   });

@@ -55,6 +55,8 @@ class Behind extends Error {
 
 /** What the instance is locked under; the second half of the key is a hash of its id. */
 export const mergeLock = 0x6d657267;
+/** Shared by whoever merges: which days are folded stays as it is meanwhile. */
+export const foldLock = 0x666f6c64;
 
 async function mergeOnce(sql: Sql, owner: Owner, batch: Batch): Promise<void> {
   await sql.begin(async (tx) => {
@@ -62,6 +64,8 @@ async function mergeOnce(sql: Sql, owner: Owner, batch: Batch): Promise<void> {
       // The lock is taken by a statement of its own, so that the merge's snapshot is younger than it. A plan made while
       // the tables were small must not scan them when they are large.
       tx`select pg_advisory_xact_lock(${mergeLock}::int, hashtext(${owner.instance})),
+           pg_advisory_xact_lock_shared(${foldLock}::int, 0),
+           lock_budgets(false),
            set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
            set_config('plan_cache_mode', 'force_generic_plan', true),
            set_config('synchronous_commit', 'on', true)`,

@@ -4,7 +4,7 @@ import { sql } from "drizzle-orm";
 import { startGateway, type TestGateway } from "../../testing/gateway.ts";
 import { endRecord, startRecord } from "../../testing/ledger.ts";
 import { mergeBatch } from "./merge.ts";
-import { sweepCalls } from "./store-sweep.ts";
+import { sweepCalls, sweepStates } from "./store-sweep.ts";
 
 let gateway: TestGateway;
 beforeAll(async () => {
@@ -74,4 +74,15 @@ test("many go in pieces, of every instance, while calls are merged", async () =>
   const fresh = await Promise.all(Array.from({ length: 10 }, () => called(0)));
   expect((await swept).requests).toBe(2_550);
   for (const id of fresh) expect((await gateway.row(id))?.state).toBe("settled");
+});
+
+test("what providers keep of calls goes when the calls do", async () => {
+  await gateway.database.db.execute(sql`
+    insert into provider_states (provider, id, owner, at)
+    values ('p', 'resp_old', 'prj_1', now() - interval '401 days'), ('p', 'resp_young', 'prj_1', now())`);
+  expect(await sweepStates(gateway.database.db, before(), { dryRun: true })).toBe(1);
+  expect(await sweepStates(gateway.database.db, before(), forGood)).toBe(1);
+  expect(await one(sql`select string_agg(id, ' ') as ids from provider_states`)).toEqual({
+    ids: "resp_young",
+  });
 });

@@ -5,9 +5,10 @@
  * would be counted without its beginning. So nothing that is gone from here can come back from a journal that the
  * database has seen. Whoever merges does not change rows meanwhile: the instance is locked as the merge locks it.
  */
-import { type SQL, sql } from "drizzle-orm";
+import { lt, type SQL, sql } from "drizzle-orm";
 import type { Database, Db } from "../../db/database.ts";
-import type { SweepTerms } from "../../db/sweep.ts";
+import { providerStates } from "../../db/schema.ts";
+import { type SweepTerms, sweepRows } from "../../db/sweep.ts";
 import { mergeLock } from "./merge.ts";
 
 type Calls = { requests: number; attempts: number };
@@ -23,6 +24,7 @@ export async function sweepCalls(
   const isOver = sql`at < ${before.toISOString()}::timestamptz and state <> 'open'`;
   if (dryRun) return countCalls(database.db, isOver);
   const gone: Calls = { requests: 0, attempts: 0 };
+  await noteSwept(database.db, before);
   for (;;) {
     const piece = await database.transaction((tx) => sweepPiece(tx, isOver));
     gone.requests += piece.requests;
@@ -30,6 +32,16 @@ export async function sweepCalls(
     if (piece.requests === 0 || signal?.aborted) return gone;
   }
 }
+
+/** What providers keep of calls as old as that; whoever names it then is refused. */
+export const sweepStates = (db: Db, before: Date, terms: SweepTerms): Promise<number> =>
+  sweepRows(db, { table: providerStates, isOver: lt(providerStates.at, before) }, terms);
+
+/** Said first: from now on nobody takes what is missing before it for lost. */
+const noteSwept = (db: Db, before: Date) =>
+  db.execute(sql`
+    insert into usage_marks as old (name, at) values ('swept', ${before.toISOString()}::timestamptz)
+    on conflict (name) do update set at = greatest(old.at, excluded.at)`);
 
 /** Of the instance to which the oldest of them belongs. */
 async function sweepPiece(tx: Db, isOver: SQL): Promise<Calls> {

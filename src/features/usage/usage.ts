@@ -11,14 +11,20 @@ import { isId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import type { Principal } from "../../platform/principal.ts";
 import { isAdmin, rightsIn } from "../../platform/scopes.ts";
-import type { Group, RequestRow, RequestsQuery, Summary } from "./contract.ts";
+import type { Group, RequestRow, RequestsQuery, SumFilters, Summary } from "./contract.ts";
 import { requestRow, summarise } from "./present.ts";
-import { findRequest, listAttempts, listRequests, type Sight, sumHours } from "./store.ts";
+import { findRequest, listAttempts, listRequests, type RequestRecord, type Sight } from "./store.ts";
+import { sumUsage } from "./store-sums.ts";
 
 const list = "usage/requests";
 const groupsMax = 10_000;
 
-export type UsageQuestion = { from?: Date | undefined; to?: Date | undefined; by: readonly Group[] };
+export type UsageQuestion = {
+  from?: Date | undefined;
+  to?: Date | undefined;
+  by: readonly Group[];
+  filters?: SumFilters;
+};
 
 export class Usage {
   constructor(private readonly needs: { db: Db; cursors: Cursors }) {}
@@ -31,14 +37,7 @@ export class Usage {
     const sight = sightOf(principal);
     const found = await listRequests(db, { sight, filters, position, rowsMax: limit + 1 });
     const page = pageOf(found, limit, (last) => cursors.seal(list, [last.at.toISOString(), last.id]));
-    const attempts = Map.groupBy(
-      await listAttempts(
-        db,
-        page.data.map((row) => row.id),
-      ),
-      (attempt) => attempt.requestId,
-    );
-    return { ...page, data: page.data.map((row) => requestRow(row, attempts.get(row.id) ?? [])) };
+    return { ...page, data: await withAttempts(db, page.data) };
   }
 
   async get(principal: Principal, id: string): Promise<RequestRow> {
@@ -58,14 +57,21 @@ export const usageOfAll = (db: Db, question: UsageQuestion): Promise<Summary> =>
   sumUp(db, { of: "all" }, question);
 
 async function sumUp(db: Db, sight: Sight, question: UsageQuestion): Promise<Summary> {
-  const { from, to, by } = question;
-  const found = await sumHours(db, { sight, from, to, by, rowsMax: groupsMax + 1 });
+  const { from, to, by, filters = {} } = question;
+  const found = await sumUsage(db, { sight, filters, from, to, by, rowsMax: groupsMax + 1 });
   if (found.length > groupsMax) throw tooManyGroups();
-  return summarise(found, by);
+  return summarise(found, by, filters.tag !== undefined);
+}
+
+/** Rows as the wire shows them. */
+export async function withAttempts(db: Db, rows: readonly RequestRecord[]): Promise<RequestRow[]> {
+  const ids = rows.map((row) => row.id);
+  const attempts = Map.groupBy(await listAttempts(db, ids), (attempt) => attempt.requestId);
+  return rows.map((row) => requestRow(row, attempts.get(row.id) ?? []));
 }
 
 /** The project binding narrows first, whoever stands behind the credential. */
-function sightOf(principal: Principal): Sight {
+export function sightOf(principal: Principal): Sight {
   if (principal.projectId !== null) return { of: "project", id: principal.projectId };
   if (principal.kind === "client") return { of: "client", id: principal.clientId ?? principal.id };
   if (isAdmin(principal)) return { of: "all" };

@@ -17,7 +17,7 @@ export type FrameType = (typeof frameType)[keyof typeof frameType];
 const headBytes = 26;
 export const keyBytesMax = 128;
 export const jsonBytesMax = 8192;
-export const endJsonBytesMax = 1024;
+export const endJsonBytesMax = 2048;
 
 export type Bytes = { buffer: Buffer; view: DataView };
 

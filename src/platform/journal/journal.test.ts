@@ -145,12 +145,12 @@ test("segments made ready and never used serve the next boot", async () => {
   await second.note(record("here")).durable;
 });
 
-test("a record above its limit is refused and an END may be 1 KiB", async () => {
+test("a record above its limit is refused and an END may be 2 KiB", async () => {
   const journal = await open(newDir());
   expect(refusal(() => journal.start("a/1", "x".repeat(8193)))).toBe("413 record_too_large");
   journal.start("a/1", "x".repeat(8192));
-  expect(refusal(() => journal.end("a/1", "x".repeat(1025)))).toBe("413 record_too_large");
-  await journal.end("a/1", "x".repeat(1024)).durable;
+  expect(refusal(() => journal.end("a/1", "x".repeat(2049)))).toBe("413 record_too_large");
+  await journal.end("a/1", "x".repeat(2048)).durable;
   expect(journal.status().open).toBe(0);
 });
 
@@ -223,7 +223,7 @@ test("a START is refused before an END could meet a full disk, and every END fit
   const keys = fill(journal, 300);
   expect(keys.length).toBeGreaterThan(20);
   expect(refusal(() => journal.note("x".repeat(8192)))).toBe("507 no_room");
-  const ends = keys.map((key) => journal.end(key, "e".repeat(1024)));
+  const ends = keys.map((key) => journal.end(key, "e".repeat(2048)));
   expect(await settled(Promise.all(ends.map((end) => end.durable)).then(() => {}))).toBe("kept");
   expect(journal.status().up).toBe(true);
   fill(journal, 300);
@@ -235,7 +235,7 @@ test("after a failed sync everything unacknowledged is written again, and kept",
   const dir = newDir();
   const { descriptor, close } = unsyncable();
   const syncDescriptor = (own: number, n: number) => (n === 1 ? descriptor : own);
-  const journal = await open(dir, { faults: { syncDescriptor } });
+  const journal = await open(dir, { faults: { syncDescriptor }, segmentBytes: 128 * 1024 });
   await until(() => readdirSync(dir).length === 3);
   const names = Array.from({ length: 40 }, (_, i) => `k-${i}/1`);
   const tickets = names.map((key) => journal.start(key, record(key, 300)));

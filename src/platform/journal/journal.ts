@@ -113,7 +113,7 @@ export class Journal {
   }
 
   /**
-   * Closes `key`, with at most 1 KiB; never refused for room. A key that is not open here closes one of an earlier
+   * Closes `key`, with at most 2 KiB; never refused for room. A key that is not open here closes one of an earlier
    * epoch: such a record has no room set aside and can be refused like a note.
    */
   end(key: string, json: string): Ticket {

@@ -1,0 +1,73 @@
+/**
+ * Budgets on the wire.
+ */
+import { z } from "zod";
+import { formatUsd, type NanoUsd, parseUsd } from "../../platform/money.ts";
+import { pageQuery } from "../../platform/page.ts";
+
+export const subjects = ["global", "user", "project", "client", "key"] as const;
+export type Subject = (typeof subjects)[number];
+export const periods = ["day", "week", "month", "total"] as const;
+export type Period = (typeof periods)[number];
+const weekStarts = ["monday", "sunday"] as const;
+export type WeekStart = (typeof weekStarts)[number];
+
+/** More than anybody means, and sums of it are still whole numbers. */
+const limitNanoMax: NanoUsd = 1_000_000_000_000_000;
+const limitUsd = z.string().transform((text, context): NanoUsd => {
+  const nano = parseUsd(text);
+  if (nano !== null && nano <= limitNanoMax) return nano;
+  const message = `An amount from 0 to ${formatUsd(limitNanoMax)} USD as text, such as "12.50", with at most nine decimals.`;
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+});
+
+/** Per cent of the limit. */
+const thresholds = z
+  .array(z.int().min(1).max(1_000))
+  .max(20)
+  .transform((given) => [...new Set(given)].sort((a, b) => a - b));
+
+export const newBudgetForm = z.strictObject({
+  subject: z.enum(subjects),
+  subject_id: z.string().max(2_048).nullable().optional(),
+  period: z.enum(periods),
+  timezone: z.string().min(1).max(64).default("UTC"),
+  week_start: z.enum(weekStarts).default("monday"),
+  limit_usd: limitUsd,
+  thresholds: thresholds.default([50, 80, 95, 100]),
+  hard: z.boolean().default(true),
+});
+export type NewBudget = z.infer<typeof newBudgetForm>;
+
+/** Whom it is about and which time stay: that would be another budget, with other sums. */
+export const budgetChangeForm = z
+  .strictObject({ limit_usd: limitUsd, thresholds, hard: z.boolean() })
+  .partial();
+export type BudgetChange = z.infer<typeof budgetChangeForm>;
+
+export const budgetsQuery = z.strictObject({ ...pageQuery, subject: z.enum(subjects).optional() });
+export type BudgetsQuery = z.infer<typeof budgetsQuery>;
+
+export type BudgetView = {
+  id: string;
+  subject: Subject;
+  subject_id: string | null;
+  period: Period;
+  timezone: string;
+  week_start: WeekStart;
+  limit_usd: string;
+  thresholds: number[];
+  hard: boolean;
+  /** The period that now lies in. `remaining_usd` is what a call could still be promised, and never below zero. */
+  current: {
+    starts_at: string;
+    ends_at: string | null;
+    spent_usd: string;
+    held_usd: string;
+    remaining_usd: string;
+  };
+  created_by: string;
+  created_at: string;
+  version: number;
+};

@@ -1,0 +1,268 @@
+/**
+ * The attempts of one call: ask, and while nothing has been sent to the caller, ask another when the first did not answer.
+ *
+ * Each attempt has its own START and END under the request. What may have been billed is never repeated on money that
+ * was set aside once: under a hard budget the hold is taken again first, or the call ends there. Whatever happens, the
+ * request ends in one CLOSE.
+ */
+import type { StartRecord } from "../../db/ledger.ts";
+import { type Clock, rfc3339 } from "../../platform/clock.ts";
+import { asFailure, Failure } from "../../platform/failure.ts";
+import type { GuardedFetch } from "../../platform/guarded-fetch.ts";
+import type { Breakers } from "./breakers.ts";
+import { firstStep, nextStep, type Step, waitMsOf } from "./choice.ts";
+import type { CountTokens } from "./count.ts";
+import { dispatchDemo } from "./demo.ts";
+import { asSocketError, dispatch } from "./dispatch.ts";
+import { type Books, Exchange } from "./exchange.ts";
+import type { Holds } from "./holds.ts";
+import type { Leg, LlmCall } from "./leg.ts";
+import { hidesReasoning } from "./model-facts.ts";
+import { passAnswer, passError } from "./passing.ts";
+import type { Prices } from "./prices.ts";
+import { isConnectError, isIllness, isPassing, providerFailure, retryAfterMs } from "./provider-failure.ts";
+import { providerBody } from "./request.ts";
+import { callerLeft, Rest } from "./rest.ts";
+import type { Noted } from "./spending.ts";
+import type { Watch } from "./watch.ts";
+
+export type AttemptsNeeds = {
+  books: Books;
+  holds: Holds;
+  prices: Prices;
+  breakers: Breakers;
+  count: CountTokens;
+  watch: Watch;
+  clock: Clock;
+  /** The only way to a provider. */
+  fetch: GuardedFetch;
+  /** Told of what each attempt came to. */
+  noted: Noted;
+};
+
+/** Why an attempt gave nothing to pass on, and what the books know of it. */
+type Setback = {
+  readonly failure: Failure;
+  readonly code: string;
+  /** True when it is known that nothing is billed. */
+  readonly refused: boolean;
+  /** The attempt that follows, if one does. */
+  readonly step: Step | null;
+};
+
+/** A request's text is kept for counting only while it is small; beyond that its length must do. */
+const keptRequestBytesMax = 64 * 1024;
+
+export class Attempts {
+  readonly #needs: AttemptsNeeds;
+  /** As many as there are values of `connect_ms` in the file. */
+  readonly #fetches = new Map<number, GuardedFetch>();
+
+  constructor(needs: AttemptsNeeds) {
+    this.#needs = needs;
+  }
+
+  /** Answers the call. Throws a Failure only while nothing has been sent. */
+  async run(call: LlmCall): Promise<Response> {
+    let leg = this.#leg(call, this.#first(call), 1, noneTried);
+    try {
+      await leg.exchange.begin();
+    } catch (error) {
+      leg.pass.abandoned();
+      if (call.account.hold !== null) this.#needs.holds.drop(leg.exchange.requestId);
+      throw error;
+    }
+    for (;;) {
+      const outcome = await this.#ask(leg);
+      if (outcome instanceof Response) return outcome;
+      leg = await this.#after(leg, outcome);
+    }
+  }
+
+  #first({ route, account, opened }: LlmCall): Step {
+    const { breakers, holds } = this.#needs;
+    const step = firstStep(route, breakers);
+    if (step !== null) return step;
+    if (account.hold !== null) holds.drop(opened.call.id);
+    const seconds = Math.max(1, Math.ceil(waitMsOf(route, breakers) / 1000));
+    throw new Failure(
+      "unavailable",
+      "unavailable",
+      `Every provider of this model has failed lately and is left alone for a moment. Try again in ${seconds} s.`,
+      { retryAfterSeconds: seconds },
+    );
+  }
+
+  async #ask(leg: Leg): Promise<Response | Setback> {
+    const { exchange } = leg;
+    try {
+      const upstream = await this.#dispatch(leg);
+      exchange.status = upstream.status;
+      if (upstream.ok) return await passAnswer(leg, upstream);
+      if (upstream.status < 400) throw redirected(upstream.status);
+      return await this.#refused(leg, upstream);
+    } catch (error) {
+      return this.#setback(leg, asSocketError(error));
+    }
+  }
+
+  #dispatch({ target, call, exchange, body }: Leg): Promise<Response> | Response {
+    const { opened, admission } = call;
+    const { signal } = exchange.abort;
+    if (target.config === null)
+      return dispatchDemo({ body, signal, id: opened.call.id, nowMs: this.#needs.clock.now() });
+    return dispatch(this.#fetchWithin(call.route.timeouts.connectMs), target.config, {
+      endpoint: admission.asked.endpoint,
+      search: opened.call.url.search,
+      headers: opened.request.headers,
+      traceparent: opened.call.traceparent,
+      body,
+      signal,
+    });
+  }
+
+  /** Made once for each time limit: a call has better things to pay for. */
+  #fetchWithin(connectMs: number): GuardedFetch {
+    const known = this.#fetches.get(connectMs);
+    if (known !== undefined) return known;
+    const within: GuardedFetch = (url, init, rules) => this.#needs.fetch(url, init, { ...rules, connectMs });
+    this.#fetches.set(connectMs, within);
+    return within;
+  }
+
+  /** An HTTP error: another attempt may turn it into an answer, or it passes as it came. */
+  async #refused(leg: Leg, upstream: Response): Promise<Response | Setback> {
+    const { status } = upstream;
+    if (isIllness(status)) leg.pass.failed();
+    else leg.pass.succeeded();
+    const step = isPassing(status)
+      ? this.#step(leg, retryAfterMs(upstream.headers, this.#needs.clock.now()))
+      : null;
+    if (step === null) return await passError(leg, upstream);
+    void upstream.body?.cancel().catch(() => {});
+    const failure = new Failure("upstream", "provider_error", `The provider answered with status ${status}.`);
+    return { failure, code: `provider_${status}`, refused: true, step };
+  }
+
+  #setback(leg: Leg, error: unknown): Setback {
+    const { exchange, pass } = leg;
+    const failure = exchange.hasLeft ? callerLeft() : (exchange.failure ?? providerFailure(error));
+    // Whatever the provider still sends is for nobody.
+    exchange.abort.abort();
+    const isProviders = failure.kind === "upstream" || failure.kind === "upstream_timeout";
+    if (isProviders) pass.failed();
+    else pass.abandoned();
+    const neverSent = isConnectError(error) || failure.kind === "invalid";
+    // An error status is a verdict, even when its body never came to an end.
+    const refused = neverSent || (exchange.status ?? 0) >= 400;
+    return { failure, code: failure.code, refused, step: isProviders ? this.#step(leg, null) : null };
+  }
+
+  #step({ call, target, tried }: Leg, retryAfterMs: number | null): Step | null {
+    const { route, account } = call;
+    const leftMs = account.askedAt + route.timeouts.firstByteTotalMs - performance.now();
+    return nextStep(route, { target, tried, leftMs, retryAfterMs }, this.#needs.breakers);
+  }
+
+  /** The attempt that follows, begun. Throws when there is none, or when it may not be; the request is closed then. */
+  async #after(leg: Leg, { failure, code, refused, step }: Setback): Promise<Leg> {
+    const { exchange, call } = leg;
+    if (exchange.hasLeft) throw failure;
+    exchange.conclude(refused ? "refused" : "silent", code);
+    try {
+      if (step === null) throw failure;
+      await this.#readyFor(step, call, refused);
+      const next = this.#leg(call, step, exchange.attempt + 1, [...leg.tried, leg.target]);
+      await next.exchange.begin();
+      exchange.handOver();
+      return next;
+    } catch (error) {
+      step?.pass.abandoned();
+      const told = asFailure(error);
+      if (told.code !== "caller_left") exchange.sentStatus ??= told.status;
+      await exchange.end("refused", code);
+      throw told;
+    }
+  }
+
+  /** The pause before an attempt, and the money for it where the one before may be billed as well. */
+  async #readyFor({ pauseMs }: Step, { account, caller, opened, subjects }: LlmCall, refused: boolean) {
+    const { watch, holds } = this.#needs;
+    if (pauseMs > 0) await new Rest(watch, caller).pause(pauseMs);
+    if (refused || account.hold === null) return;
+    const { nano } = account.hold;
+    await new Rest(watch, caller).outlast(holds.take({ req: opened.call.id, subjects, nano }));
+    account.extend();
+  }
+
+  #leg(call: LlmCall, { target, pass }: Step, attempt: number, tried: Leg["tried"]): Leg {
+    const { asked } = call.admission;
+    const setUsage =
+      asked.stream &&
+      !asked.asksUsage &&
+      (asked.endpoint === "chat/completions" || asked.endpoint === "completions") &&
+      (target.config?.includeUsage ?? true);
+    const body = providerBody(asked, target.model, setUsage);
+    const start = this.#startRecord(call, target, attempt);
+    const exchange = new Exchange(this.#needs, {
+      start,
+      timeouts: call.route.timeouts,
+      wire: call.wire,
+      account: call.account,
+      requestText: requestText(call),
+      caller: call.caller,
+      hidesReasoning: call.account.hold !== null && hidesReasoning(target.model, asked),
+      noted: (usage, cost, kept) => this.#needs.noted({ call: call.opened, start, usage, cost, kept }),
+    });
+    return { call, target, exchange, hideUsage: setUsage, body, pass, tried };
+  }
+
+  #startRecord({ opened, admission, account }: LlmCall, target: Leg["target"], attempt: number): StartRecord {
+    const { call, principal, request } = opened;
+    const { asked, attribution } = admission;
+    return {
+      t: "start",
+      req: call.id,
+      att: attempt,
+      at: rfc3339(this.#needs.clock.now()),
+      endpoint: asked.endpoint,
+      requested_model: asked.model.slice(0, 256),
+      provider: target.provider,
+      model: target.model.slice(0, 256),
+      principal: principal.id,
+      user_id: principal.userId,
+      client_id: principal.clientId,
+      key_id: principal.keyId,
+      project_id: attribution.projectId,
+      session_id: attribution.sessionId,
+      iteration_id: attribution.iterationId,
+      task_id: attribution.taskId,
+      tags: attribution.tags,
+      stream: asked.stream,
+      trace_id: call.traceId,
+      idempotency_key: request.headers.get("idempotency-key")?.slice(0, 255) ?? null,
+      prices: this.#needs.prices.find(target.provider, target.model),
+      input_est: Math.ceil(asked.bytes.length / 4),
+      hold: account.held,
+      periods: account.hold === null ? null : [...account.hold.periods],
+    };
+  }
+}
+
+const noneTried: Leg["tried"] = [];
+
+const redirected = (status: number): Failure =>
+  new Failure("upstream", "provider_error", `The provider answered with a redirect (${status}).`);
+
+/** Not read until the numbers are needed, which for most calls is never. */
+function requestText({ admission, wire }: LlmCall): () => string {
+  const { bytes } = admission.asked;
+  if (bytes.length > keptRequestBytesMax) return () => "";
+  return () => {
+    try {
+      return wire.textOfRequest(JSON.parse(Buffer.from(bytes).toString("utf8")));
+    } catch {
+      return "";
+    }
+  };
+}

@@ -1,0 +1,209 @@
+/**
+ * Circuit breakers: a target that fails more often than not is left alone for a while, then one call tries it again.
+ *
+ * One for each provider and model that has failed lately, kept over requests and hot reloads. Whether a call failed is
+ * said once, when its answer begins or does not; what the caller did wrong, or broke off, says nothing of a provider's
+ * health. They know nothing of routes: what to do while all are open is the caller's to decide.
+ */
+import {
+  type CircuitBreakerPolicy,
+  CircuitState,
+  circuitBreaker,
+  handleAll,
+  SamplingBreaker,
+} from "cockatiel";
+import type { RaiseAlarm } from "../../db/alarms.ts";
+import { type Clock, rfc3339 } from "../../platform/clock.ts";
+
+type Named = { readonly provider: string; readonly model: string };
+
+/** Permission to ask a target; whoever has it says once how it went, or that nobody will know. */
+export type Pass = {
+  readonly succeeded: () => void;
+  readonly failed: () => void;
+  readonly abandoned: () => void;
+};
+
+export type BreakerState = {
+  readonly provider: string;
+  readonly model: string;
+  readonly state: "closed" | "open" | "half_open";
+  /** RFC 3339. */
+  readonly since: string;
+};
+
+export type BreakersNeeds = {
+  raise: RaiseAlarm;
+  clock: Clock;
+  /** For how long a target is left alone at first; each failed try doubles it, up to a minute. */
+  openMs?: number;
+};
+
+/** More than half of at least ten calls within half a minute. */
+const failureRatio = 0.5;
+const windowMs = 30_000;
+const callsMin = 10;
+const openMsFirst = 5_000;
+const openMsMax = 60_000;
+const knownMax = 1_000;
+
+export class Breakers {
+  readonly #needs: BreakersNeeds;
+  readonly #known = new Map<string, Breaker>();
+  /** The breakers that are open, by provider: it is down from the first to the last of them. */
+  readonly #down = new Map<string, Set<Breaker>>();
+
+  constructor(needs: BreakersNeeds) {
+    this.#needs = needs;
+  }
+
+  /** Milliseconds until the target may be asked; 0 when it may be now. */
+  waitMs(target: Named): number {
+    // Nearly always: what has not failed lately has no breaker.
+    if (this.#known.size === 0) return 0;
+    return this.#known.get(keyOf(target))?.waitMs() ?? 0;
+  }
+
+  /** Null when somebody else was quicker to try a target that was left alone. */
+  enter(target: Named): Pass | null {
+    const breaker = this.#known.size === 0 ? undefined : this.#known.get(keyOf(target));
+    if (breaker !== undefined && !breaker.isQuiet) return breaker.enter();
+    if (breaker !== undefined) this.#known.delete(keyOf(target));
+    const failed = () => this.#breakerOf(target).enter()?.failed();
+    return { succeeded: nothing, failed, abandoned: nothing };
+  }
+
+  /** Of the targets that have failed lately. */
+  states(): BreakerState[] {
+    return [...this.#known.values()].map((breaker) => breaker.state());
+  }
+
+  #breakerOf(target: Named): Breaker {
+    const key = keyOf(target);
+    const found = this.#known.get(key);
+    if (found !== undefined) return found;
+    if (this.#known.size >= knownMax) this.#forgetOne();
+    const breaker: Breaker = new Breaker(target, this.#needs, () => this.#tell(breaker));
+    this.#known.set(key, breaker);
+    return breaker;
+  }
+
+  /** Names are the callers': the oldest that is not open makes room, or the oldest. */
+  #forgetOne(): void {
+    const all = [...this.#known.values()];
+    const oldest = all.find(({ isOpen }) => !isOpen) ?? all[0];
+    if (oldest === undefined) return;
+    this.#known.delete(keyOf(oldest.target));
+    this.#down.get(oldest.target.provider)?.delete(oldest);
+  }
+
+  #tell(breaker: Breaker): void {
+    const { provider } = breaker.target;
+    const down = this.#down.get(provider) ?? new Set();
+    const before = down.size;
+    if (breaker.isOpen) down.add(breaker);
+    else down.delete(breaker);
+    this.#down.set(provider, down);
+    if (before === 0 && down.size > 0) this.#raise("provider.down", provider);
+    if (before > 0 && down.size === 0) this.#raise("provider.up", provider);
+  }
+
+  #raise(type: "provider.down" | "provider.up", provider: string): void {
+    const since = rfc3339(this.#needs.clock.now());
+    // Of several instances that find it out in the same minute one tells.
+    this.#needs.raise({
+      type,
+      once: `${type}:${provider}:${since.slice(0, 16)}Z`,
+      payload: { provider, since },
+    });
+  }
+}
+
+class Breaker {
+  readonly target: Named;
+  readonly #policy: CircuitBreakerPolicy;
+  #since: number;
+  #openedAt = 0;
+  #openMs = 0;
+  #failedAt = Date.now();
+
+  constructor(
+    { provider, model }: Named,
+    { clock, openMs = openMsFirst }: BreakersNeeds,
+    turned: () => void,
+  ) {
+    this.target = { provider, model };
+    this.#since = clock.now();
+    const next = ({ attempt }: { attempt: number }) => {
+      this.#openMs = Math.min(openMsMax, openMs * 2 ** (attempt - 1));
+      return { duration: this.#openMs, next };
+    };
+    this.#policy = circuitBreaker(handleAll, {
+      breaker: new SamplingBreaker({
+        threshold: failureRatio,
+        duration: windowMs,
+        minimumRps: callsMin / (windowMs / 1000),
+      }),
+      halfOpenAfter: { next },
+    });
+    this.#policy.onStateChange((state) => {
+      this.#since = clock.now();
+      // By the library's own clock.
+      if (state === CircuitState.Open) this.#openedAt = Date.now();
+      if (state !== CircuitState.HalfOpen) turned();
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.#policy.state !== CircuitState.Closed;
+  }
+
+  /** Whether nothing has failed for so long that there is nothing to remember. */
+  get isQuiet(): boolean {
+    return !this.isOpen && Date.now() - this.#failedAt > 2 * windowMs;
+  }
+
+  waitMs(): number {
+    if (!this.isOpen) return 0;
+    // While one call tries it, nobody knows yet; a second is soon enough to ask again.
+    if (this.#policy.state === CircuitState.HalfOpen) return 1_000;
+    return Math.max(0, this.#openedAt + this.#openMs - Date.now());
+  }
+
+  enter(): Pass | null {
+    if (!this.isOpen)
+      return { succeeded: () => this.#note(true), failed: () => this.#note(false), abandoned: nothing };
+    // The library would let a second call wait for the first one's verdict; ours goes elsewhere.
+    if (this.#policy.state === CircuitState.HalfOpen) return null;
+    const verdict = Promise.withResolvers<void>();
+    let isIn = false;
+    this.#policy
+      .execute(() => {
+        isIn = true;
+        return verdict.promise;
+      })
+      .catch(nothing);
+    if (!isIn) return null;
+    const failed = () => verdict.reject(new Error("the target failed again"));
+    return { succeeded: () => verdict.resolve(), failed, abandoned: failed };
+  }
+
+  state(): BreakerState {
+    const state =
+      this.#policy.state === CircuitState.HalfOpen ? "half_open" : this.isOpen ? "open" : "closed";
+    return { ...this.target, state, since: rfc3339(this.#since) };
+  }
+
+  /** What a call that began before the breaker opened comes to is news of the past. */
+  #note(isWell: boolean): void {
+    if (!isWell) this.#failedAt = Date.now();
+    if (this.isOpen) return;
+    this.#policy.execute(isWell ? nothing : fail).catch(nothing);
+  }
+}
+
+const keyOf = ({ provider, model }: Named): string => `${provider}/${model}`;
+const nothing = (): void => {};
+const fail = (): never => {
+  throw new Error("the target failed");
+};

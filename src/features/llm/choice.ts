@@ -1,0 +1,101 @@
+/**
+ * Which target is asked next, and after which pause: by weight among the healthy ones, those not asked yet first, then
+ * the fallbacks in their order.
+ *
+ * It decides and does not wait. A null says that the answer at hand is the last one.
+ */
+import type { Breakers, Pass } from "./breakers.ts";
+import type { Route, Target } from "./route.ts";
+
+export type Step = { readonly target: Target; readonly pass: Pass; readonly pauseMs: number };
+
+/** What is known when an attempt has failed. */
+export type Failed = {
+  readonly target: Target;
+  /** Those asked before it. */
+  readonly tried: readonly Target[];
+  /** Milliseconds left until the first byte must have come. */
+  readonly leftMs: number;
+  /** How long the target asked to be left alone, if it did. */
+  readonly retryAfterMs: number | null;
+};
+
+export function firstStep(route: Route, breakers: Breakers): Step | null {
+  const [only, second] = route.targets;
+  const pass = only !== undefined && second === undefined ? enter(only, breakers) : null;
+  if (only !== undefined && pass !== null) return { target: only, pass, pauseMs: 0 };
+  return oneOf(route.targets, breakers, 0) ?? nextFallback(route, [], breakers);
+}
+
+export function nextStep(route: Route, failed: Failed, breakers: Breakers): Step | null {
+  const { target, leftMs, retryAfterMs } = failed;
+  if (leftMs <= 0) return null;
+  const tried = [...failed.tried, target];
+  const asked = tried.filter((one) => route.targets.includes(one)).length;
+  if (route.targets.includes(target) && asked <= route.retries) {
+    const step = nextTarget(
+      route,
+      { tried, last: target, backoffMs: backoff(asked), retryAfterMs },
+      breakers,
+    );
+    if (step !== null && step.pauseMs < leftMs) return step;
+    step?.pass.abandoned();
+  }
+  return nextFallback(route, tried, breakers);
+}
+
+/** Milliseconds until the first of the route's targets may be asked again. */
+export const waitMsOf = (route: Route, breakers: Breakers): number =>
+  Math.min(...[...route.targets, ...route.fallbacks].map((target) => breakers.waitMs(target)));
+
+function nextTarget(
+  route: Route,
+  last: { tried: Target[]; last: Target; backoffMs: number; retryAfterMs: number | null },
+  breakers: Breakers,
+): Step | null {
+  const { backoffMs } = last;
+  const others = route.targets.filter((target) => target !== last.last);
+  const fresh = others.filter((target) => !last.tried.includes(target));
+  const step = oneOf(fresh, breakers, backoffMs) ?? oneOf(others, breakers, backoffMs);
+  // Only the one who asked to be left alone has to be.
+  return step ?? oneOf([last.last], breakers, Math.max(backoffMs, last.retryAfterMs ?? 0));
+}
+
+function nextFallback(route: Route, tried: readonly Target[], breakers: Breakers): Step | null {
+  for (const target of route.fallbacks) {
+    const pass = tried.includes(target) ? null : enter(target, breakers);
+    if (pass !== null) return { target, pass, pauseMs: 0 };
+  }
+  return null;
+}
+
+function oneOf(targets: readonly Target[], breakers: Breakers, pauseMs: number): Step | null {
+  let healthy = targets.filter((target) => breakers.waitMs(target) === 0);
+  while (healthy.length > 0) {
+    const target = weighted(healthy);
+    const pass = enter(target, breakers);
+    if (pass !== null) return { target, pass, pauseMs };
+    healthy = healthy.filter((other) => other !== target);
+  }
+  return null;
+}
+
+const enter = (target: Target, breakers: Breakers): Pass | null =>
+  breakers.waitMs(target) > 0 ? null : breakers.enter(target);
+
+function weighted(targets: readonly Target[]): Target {
+  const whole = targets.reduce((sum, { weight }) => sum + weight, 0);
+  let point = Math.random() * whole;
+  for (const target of targets) {
+    point -= target.weight;
+    if (point < 0) return target;
+  }
+  return targets[targets.length - 1] as Target;
+}
+
+const backoffMsFirst = 250;
+const backoffMsMax = 8_000;
+
+/** Full jitter: anything up to a bound that doubles, so that callers who failed together do not come back together. */
+const backoff = (attempts: number): number =>
+  Math.random() * Math.min(backoffMsMax, backoffMsFirst * 2 ** (attempts - 1));

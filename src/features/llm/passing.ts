@@ -1,0 +1,113 @@
+/**
+ * Passes an answer on to the caller: a stream event by event, a document whole, a large one in pieces, and a provider's
+ * error as it came.
+ *
+ * Until one of these returns, nothing has been sent to the caller, headers included, and another attempt may follow. What
+ * fails later ends the answer in the words of its dialect.
+ */
+import { Failure } from "../../platform/failure.ts";
+import { formatUsd } from "../../platform/money.ts";
+import { answerHeaders, metaComment, usageHeader } from "./answer.ts";
+import {
+  type ByteReader,
+  parseDocument,
+  readDocument,
+  readError,
+  relayLarge,
+  usageInTail,
+} from "./document.ts";
+import type { Leg } from "./leg.ts";
+import { relayStream } from "./relay.ts";
+
+/** A 2xx. Throws a Failure for what is neither JSON nor a stream, or is broken before it began. */
+export async function passAnswer(leg: Leg, upstream: Response): Promise<Response> {
+  const type = upstream.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  if (type === "text/event-stream") return await passStream(leg, upstream);
+  if (type === "application/json" || type.endsWith("+json")) return await passDocument(leg, upstream);
+  throw new Failure("upstream", "provider_error", "The provider answered with neither JSON nor a stream.");
+}
+
+/** A provider's own error passes as it came. It is not billed, and its row says so. */
+export async function passError(leg: Leg, upstream: Response): Promise<Response> {
+  const { exchange } = leg;
+  // From here the idle timeout counts: a refusal has no reason to take its time.
+  exchange.touch();
+  const body = await readError(upstream);
+  exchange.sentStatus = upstream.status;
+  await exchange.end("refused", `provider_${upstream.status}`);
+  leg.call.admission.release();
+  const headers = headersOf(leg, upstream);
+  return new Response(body as Uint8Array<ArrayBuffer>, { status: upstream.status, headers });
+}
+
+async function passStream(leg: Leg, upstream: Response): Promise<Response> {
+  const { exchange, call } = leg;
+  const reader = upstream.body?.getReader();
+  if (!reader) throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
+  const read = await reader.read();
+  if (!read.done) exchange.touch();
+  await exchange.durable;
+  leg.pass.succeeded();
+  exchange.sentStatus = upstream.status;
+  const asksMeta = call.opened.request.headers.get("x-specgate-meta") === "sse";
+  const body = relayStream(exchange, reader, read.done ? null : read.value, {
+    wire: call.wire,
+    hideUsage: leg.hideUsage,
+    trailer: asksMeta ? (settled) => metaComment(exchange, settled) : null,
+    over: call.admission.release,
+  });
+  return new Response(body, { status: upstream.status, headers: headersOf(leg, upstream) });
+}
+
+async function passDocument(leg: Leg, upstream: Response): Promise<Response> {
+  const { exchange, call } = leg;
+  const touch = () => exchange.touch();
+  // With its headers a whole answer has begun, and may not pause for ever; a stream's first token is still to come.
+  if (!call.admission.asked.stream) touch();
+  const document = await readDocument(upstream, touch);
+  if (document.more !== null)
+    return await passLarge(leg, upstream, { first: document.bytes, more: document.more });
+  exchange.meter.seeBody(parseDocument(document.bytes));
+  await exchange.durable;
+  leg.pass.succeeded();
+  exchange.sentStatus = upstream.status;
+  const settled = await exchange.end("answered");
+  call.admission.release();
+  const headers = headersOf(leg, upstream);
+  if (settled.cost !== null) headers["x-specgate-cost-usd"] = formatUsd(settled.cost);
+  headers["x-specgate-usage"] = usageHeader(settled);
+  return new Response(document.bytes as Uint8Array<ArrayBuffer>, { status: upstream.status, headers });
+}
+
+async function passLarge(
+  leg: Leg,
+  upstream: Response,
+  document: { first: Uint8Array; more: ByteReader },
+): Promise<Response> {
+  const { exchange } = leg;
+  const { release } = leg.call.admission;
+  await exchange.durable;
+  leg.pass.succeeded();
+  exchange.sentStatus = upstream.status;
+  const broke = () =>
+    void exchange
+      .end("broken", exchange.failure?.code ?? "provider_error")
+      .catch(() => {})
+      .then(release);
+  exchange.onGiveUp = broke;
+  const body = relayLarge(document, {
+    touch: () => exchange.touch(),
+    sent: () => exchange.sent(),
+    settle: async (tail) => {
+      exchange.meter.seeBody(usageInTail(tail));
+      await exchange.end("answered");
+      release();
+    },
+    broke,
+    left: () => void exchange.leave().then(release),
+  });
+  return new Response(body, { status: upstream.status, headers: headersOf(leg, upstream) });
+}
+
+const headersOf = ({ exchange, target, call }: Leg, upstream: Response): Record<string, string> =>
+  answerHeaders(exchange, target, upstream, call.forAnthropic);

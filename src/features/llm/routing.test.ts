@@ -1,0 +1,322 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { asc, eq } from "drizzle-orm";
+import { attempts as attemptRows } from "../../db/schema.ts";
+import { startGateway } from "../../testing/gateway.ts";
+import { bodyOf, eventStream, events, json, refusal, type Script } from "../../testing/provider-script.ts";
+
+const fast = "first_token_ms: 300, first_byte_total_ms: 1500, idle_ms: 400, total_ms: 3000";
+const gateway = await startGateway({
+  yaml: `
+providers:
+  openai: { kind: openai, base_url: "PROVIDER" }
+  spare: { kind: openai, base_url: "PROVIDER" }
+  claude: { kind: anthropic, base_url: "PROVIDER", api_key: "sk-ant" }
+  narrow: { kind: openai, base_url: "PROVIDER", endpoints: [embeddings] }
+  gone: { kind: openai, base_url: "http://127.0.0.1:9/v1" }
+models:
+  two: { targets: [{ provider: openai, model: left, weight: 3 }, { provider: openai, model: right }], retries: 2, timeouts: { ${fast} } }
+  safe: { targets: [{ provider: openai, model: main }], fallbacks: [{ provider: spare, model: second }, { provider: spare, model: third }], retries: 0, timeouts: { ${fast} } }
+  again: { targets: [{ provider: openai, model: flaky }], retries: 2, timeouts: { ${fast} } }
+  patient: { targets: [{ provider: openai, model: patient }], retries: 1, timeouts: { first_byte_total_ms: 20000, total_ms: 20000 } }
+  dead: { targets: [{ provider: gone, model: x }], fallbacks: [{ provider: spare, model: alive }], retries: 0 }
+  ill: { targets: [{ provider: openai, model: ill }], retries: 0 }
+  mixed: { targets: [{ provider: claude, model: opus }], fallbacks: [{ provider: narrow, model: vectors }], retries: 0 }
+prices:
+  "*/*": { input: 1, output: 2 }
+`,
+});
+afterAll(() => gateway.close());
+const { provider, robo, row } = gateway;
+
+const usage = { prompt_tokens: 9, completion_tokens: 3, total_tokens: 12 };
+const good = json({ choices: [{ index: 0, message: { role: "assistant", content: "hi" } }], usage });
+const words = events([{ choices: [{ index: 0, delta: { content: "one" } }] }, { choices: [], usage }]);
+const silent: Script = { headersAfterMs: Number.POSITIVE_INFINITY, steps: [] };
+const mute: Script = { headers: eventStream, steps: ["stall"] };
+
+/** The attempts of a request, as `state provider/model status`. */
+async function attemptsOf(response: Response): Promise<string[]> {
+  await row(response);
+  const id = response.headers.get("x-request-id") ?? "";
+  const rows = await gateway.database.db
+    .select()
+    .from(attemptRows)
+    .where(eq(attemptRows.requestId, id))
+    .orderBy(asc(attemptRows.attempt));
+  return rows.map(({ state, provider, model, status }) => `${state} ${provider}/${model} ${status}`);
+}
+const codeOf = async (response: Response) =>
+  ((await response.json()) as { error: { code: string } }).error.code;
+const post = (path: string, body: object, headers: Record<string, string> = {}) =>
+  robo.fetch(`/v1/${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+
+describe("before the first byte", () => {
+  test("each failure that may pass is tried again, and each attempt is a line of its own", async () => {
+    for (const status of [408, 409, 429, 500, 503, 529]) {
+      provider.script("flaky", refusal(status), good);
+      const response = await robo.chat({ model: "again" });
+      expect([status, response.status, response.headers.get("x-specgate-attempts")]).toEqual([
+        status,
+        200,
+        "2",
+      ]);
+      expect(await attemptsOf(response)).toEqual([
+        `failed openai/flaky ${status}`,
+        "settled openai/flaky 200",
+      ]);
+      expect(await row(response)).toMatchObject({
+        state: "settled",
+        status: 200,
+        costNano: 15_000,
+        chargedNano: 15_000,
+      });
+    }
+  });
+
+  test("what is the caller's own fault passes as it came, once", async () => {
+    for (const status of [400, 401, 403, 404, 422]) {
+      const script = refusal(status);
+      provider.script("flaky", script, good);
+      const response = await robo.chat({ model: "again" });
+      expect([status, response.status, response.headers.get("x-specgate-attempts")]).toEqual([
+        status,
+        status,
+        "1",
+      ]);
+      expect(Buffer.from(await response.bytes()).equals(Buffer.from(bodyOf(script)))).toBe(true);
+      provider.script("flaky", good);
+    }
+  });
+
+  test("when every attempt fails, the last one's error passes as it came", async () => {
+    provider.script("flaky", refusal(500), refusal(503), refusal(502));
+    const response = await robo.chat({ model: "again" });
+    expect(response.status).toBe(502);
+    expect(await codeOf(response)).toBe("scripted_502");
+    expect(await attemptsOf(response)).toEqual(
+      [500, 503, 502].map((status) => `failed openai/flaky ${status}`),
+    );
+    expect(await row(response)).toMatchObject({ state: "failed", status: 502, costNano: 0, chargedNano: 0 });
+  });
+
+  test("a target that did not answer is followed by another one, and fallbacks by each other", async () => {
+    provider.script("left", refusal(500));
+    provider.script("right", good);
+    for (let n = 0; n < 4; n++) expect((await robo.chat({ model: "two" })).status).toBe(200);
+    provider.script("main", refusal(500));
+    provider.script("second", { headers: { "content-type": "text/html" }, steps: ["<html>"] });
+    provider.script("third", good);
+    const response = await robo.chat({ model: "safe" });
+    expect([response.status, response.headers.get("x-specgate-model")]).toEqual([200, "third"]);
+    expect(await attemptsOf(response)).toEqual([
+      "failed openai/main 500",
+      "unknown spare/second 200",
+      "settled spare/third 200",
+    ]);
+    expect(await row(response)).toMatchObject({
+      state: "settled",
+      provider: "spare",
+      model: "third",
+      costNano: 15_000,
+    });
+  });
+
+  test("nobody there is no call at all, and the fallback answers", async () => {
+    provider.script("alive", good);
+    const response = await robo.chat({ model: "dead" });
+    expect(response.status).toBe(200);
+    expect(await attemptsOf(response)).toEqual(["failed gone/x null", "settled spare/alive 200"]);
+  });
+
+  test("a stream that says nothing in time is given up, with or without headers, and the next one answers", async () => {
+    for (const script of [silent, mute]) {
+      provider.script("main", script);
+      provider.script("second", words);
+      const response = await robo.chat({ model: "safe", stream: true });
+      expect(await response.text()).toEndWith("data: [DONE]\n\n");
+      expect(response.headers.get("x-specgate-attempts")).toBe("2");
+      const [first, second] = await attemptsOf(response);
+      expect(first).toStartWith("unknown openai/main");
+      expect(second).toBe("settled spare/second 200");
+      expect(await row(response)).toMatchObject({ state: "settled", costNano: 15_000 });
+    }
+  });
+
+  test("all attempts together have until first_byte_total_ms", async () => {
+    provider.script("flaky", silent);
+    const startedAt = performance.now();
+    const response = await robo.chat({ model: "again", stream: true });
+    expect([response.status, await codeOf(response)]).toEqual([504, "provider_timeout"]);
+    expect(performance.now() - startedAt).toBeLessThan(1_800);
+    expect((await attemptsOf(response)).length).toBe(3);
+    expect(await row(response)).toMatchObject({
+      state: "unknown",
+      status: 504,
+      costNano: null,
+      chargedNano: null,
+    });
+  });
+
+  test("Retry-After is waited for when there is time, and passed on when there is not", async () => {
+    provider.script("patient", refusal(429, { "retry-after": "1" }), good);
+    const startedAt = performance.now();
+    expect((await robo.chat({ model: "patient" })).status).toBe(200);
+    expect(performance.now() - startedAt).toBeGreaterThan(995);
+    provider.script("flaky", refusal(429, { "retry-after": "30" }), good);
+    const response = await robo.chat({ model: "again" });
+    expect([response.status, response.headers.get("retry-after")]).toEqual([429, "30"]);
+    expect(await attemptsOf(response)).toEqual(["failed openai/flaky 429"]);
+    provider.script("main", refusal(429, { "retry-after": "30" }));
+    provider.script("second", good);
+    expect((await robo.chat({ model: "safe" })).status).toBe(200);
+  });
+
+  test("a caller who leaves in a pause is asked for no more, and leaves one closed row", async () => {
+    provider.script("patient", refusal(429, { "retry-after": "5" }));
+    const asked = provider.received.length;
+    const abort = new AbortController();
+    const pending = robo
+      .chat({ model: "patient" }, { signal: abort.signal, headers: { "idempotency-key": "left-in-pause" } })
+      .catch(() => null);
+    await provider.next();
+    await Bun.sleep(100);
+    abort.abort();
+    await pending;
+    const deadline = performance.now() + 5_000;
+    let found: unknown;
+    while (found === undefined && performance.now() < deadline) {
+      await Bun.sleep(50);
+      await gateway.parts.ledger.settled();
+      [found] = await gateway.database
+        .sql`select state, status, delivery from requests where idempotency_key = 'left-in-pause'`;
+    }
+    expect(found).toMatchObject({ state: "failed", status: null, delivery: "none" });
+    expect(provider.received.length).toBe(asked + 1);
+  });
+});
+
+test("weights say how often each target is asked", async () => {
+  provider.script("left", good);
+  provider.script("right", good);
+  let left = 0;
+  for (let n = 0; n < 200; n++) {
+    const response = await robo.chat({ model: "two" });
+    if (response.headers.get("x-specgate-model") === "left") left++;
+  }
+  // 150 on average, with a deviation of 6.
+  expect(left).toBeGreaterThan(115);
+  expect(left).toBeLessThan(185);
+});
+
+test("after the first byte nothing is tried again", async () => {
+  provider.script("main", {
+    headers: eventStream,
+    steps: ['data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n', { pause: 50 }, { cut: "fin" }],
+  });
+  provider.script("second", words);
+  const response = await robo.chat({ model: "safe", stream: true });
+  expect(await response.text()).toContain('"code":"provider_error"');
+  expect(await attemptsOf(response)).toEqual(["estimated openai/main 200"]);
+});
+
+test("one byte at a time is slow and alive, until total_ms", async () => {
+  provider.script("main", {
+    headers: { "content-type": "application/json" },
+    steps: Array.from({ length: 30 }, () => [" ", { pause: 200 }] as const).flat(),
+  });
+  const startedAt = performance.now();
+  const response = await robo.chat({ model: "safe" });
+  expect([response.status, await codeOf(response)]).toEqual([504, "provider_timeout"]);
+  expect(performance.now() - startedAt).toBeGreaterThan(2_900);
+});
+
+test("a whole answer that stalls after its headers is given up after idle_ms", async () => {
+  provider.script("main", {
+    headers: { "content-type": "application/json" },
+    steps: ['{"choices":', "stall"],
+  });
+  provider.script("second", good);
+  const startedAt = performance.now();
+  const response = await robo.chat({ model: "safe" });
+  expect([response.status, response.headers.get("x-specgate-model")]).toEqual([200, "second"]);
+  expect(performance.now() - startedAt).toBeLessThan(1_000);
+});
+
+describe("each endpoint", () => {
+  const anthropic = { "anthropic-version": "2023-06-01" };
+
+  test("is asked of those who speak it alone", async () => {
+    provider.script("vectors", json({ data: [], usage: { prompt_tokens: 4, total_tokens: 4 } }));
+    const embedded = await post("embeddings", { model: "mixed", input: "x" });
+    expect([embedded.status, provider.received.at(-1)?.path]).toEqual([200, "/v1/embeddings"]);
+    expect(await row(embedded)).toMatchObject({
+      endpoint: "embeddings",
+      provider: "narrow",
+      input: 4,
+      output: 0,
+      costNano: 4_000,
+    });
+    const refused = await post("responses", { model: "mixed", input: "x" });
+    expect(refused.status).toBe(400);
+    const { error } = (await refused.json()) as { error: { code: string; message: string } };
+    expect(error.code).toBe("endpoint_not_supported");
+    expect(error.message).toContain("chat/completions, embeddings, messages, messages/count_tokens");
+  });
+
+  test("of Anthropic's answers in Anthropic's words", async () => {
+    provider.script(
+      "opus",
+      json({
+        id: "msg_1",
+        type: "message",
+        content: [{ type: "text", text: "hi" }],
+        usage: { input_tokens: 5, output_tokens: 2 },
+      }),
+    );
+    const response = await post("messages", { model: "mixed", max_tokens: 9, messages: [] }, anthropic);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("request-id")).toBe(response.headers.get("x-request-id"));
+    expect(await row(response)).toMatchObject({
+      endpoint: "messages",
+      state: "settled",
+      input: 5,
+      output: 2,
+    });
+    const refused = await post("messages", { model: "nope", max_tokens: 9, messages: [] }, anthropic);
+    expect(await refused.json()).toMatchObject({ type: "error", error: { type: "not_found_error" } });
+  });
+
+  test("that only counts tokens costs nothing", async () => {
+    provider.script("opus", json({ input_tokens: 2_095 }));
+    const response = await post("messages/count_tokens", { model: "mixed", messages: [] }, anthropic);
+    expect(await response.json()).toEqual({ input_tokens: 2_095 });
+    expect(await row(response)).toMatchObject({ state: "settled", input: 0, output: 0, costNano: 0 });
+  });
+});
+
+test("a target that fails and fails is left alone, told of, and tried again by one call", async () => {
+  provider.script("ill", refusal(500));
+  const asked = () => provider.received.filter(({ model }) => model === "ill").length;
+  let refused = await robo.chat({ model: "ill" });
+  for (let n = 0; n < 30 && refused.status === 500; n++) refused = await robo.chat({ model: "ill" });
+  expect([refused.status, await codeOf(refused)]).toEqual([503, "unavailable"]);
+  expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+  const before = asked();
+  expect((await robo.chat({ model: "ill" })).status).toBe(503);
+  expect(asked()).toBe(before);
+  expect(gateway.parts.completions.states()).toContainEqual(
+    expect.objectContaining({ provider: "openai", model: "ill", state: "open" }),
+  );
+  provider.script("ill", { ...good, headersAfterMs: 300 });
+  await Bun.sleep(5_100);
+  const answers = await Promise.all(Array.from({ length: 5 }, () => robo.chat({ model: "ill" })));
+  expect(answers.map(({ status }) => status).sort()).toEqual([200, 503, 503, 503, 503]);
+  expect(asked()).toBe(before + 1);
+  expect((await robo.chat({ model: "ill" })).status).toBe(200);
+  const told = await gateway.database.sql`select type from alarms where type like 'provider.%' order by type`;
+  expect(told.map(({ type }) => type)).toEqual(["provider.down", "provider.up"]);
+}, 20_000);
