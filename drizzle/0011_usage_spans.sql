@@ -36,10 +36,10 @@ CREATE TABLE "usage_spans" (
 -- A latency as a histogram that counts it alone: 1 followed by twelve zeros for each bucket below its own. So histograms
 -- are added up like any number, up to 10^12 in a bucket (features/usage/histogram.ts).
 CREATE FUNCTION latency_count(ms integer) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT ('1e' || 12 * CASE
+  SELECT ('1e' || (12 * CASE
     WHEN ms > 1 THEN least(255, ceil(ln(ms::float8) / ln(1.1::float8)))::int
     WHEN ms IS NOT NULL THEN 0
-  END)::numeric
+  END)::text)::numeric
 $$;
 --> statement-breakpoint
 CREATE FUNCTION counts_number(counts bigint[]) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$

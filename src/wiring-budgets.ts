@@ -9,8 +9,6 @@ import { defaultTimeouts, type GatewayConfig } from "./platform/config.ts";
 import type { Cursors } from "./platform/page.ts";
 import type { WiringInput } from "./wiring.ts";
 
-export type Money = Awaited<ReturnType<typeof wireBudgets>>;
-
 export async function wireBudgets(input: WiringInput, needs: { changes: Changes; cursors: Cursors }) {
   const { database, boot, log } = input;
   const holds = new BudgetHolds({ sql: database.sql, boot, log });
@@ -32,7 +30,7 @@ const silentMsMin = 15 * 60_000;
 const recoveryMs = 60_000;
 
 /** Twice the longest that a call may take, and a quarter of an hour at least. */
-export function silentMsOf({ models }: Pick<GatewayConfig, "models">): number {
+function silentMsOf({ models }: Pick<GatewayConfig, "models">): number {
   const totals = Object.values(models).map(({ timeouts }) => timeouts.totalMs);
   return Math.max(silentMsMin, 2 * Math.max(defaultTimeouts.totalMs, ...totals));
 }

@@ -1,44 +1,70 @@
 /**
- * What answers below `/v1`, and what it needs of the rest of the house: books, budgets, limits, prices, alarms.
+ * What answers model calls, and what it needs of the rest of the house: books, budgets, limits, prices, alarms.
  */
 import type { RaiseAlarm } from "./db/alarms.ts";
 import { Breakers } from "./features/llm/breakers.ts";
 import { createTokenCounter } from "./features/llm/count.ts";
-import type { Books } from "./features/llm/exchange.ts";
-import type { Holds } from "./features/llm/holds.ts";
 import { Completions, type LlmNeeds } from "./features/llm/llm.ts";
-import type { Prices } from "./features/llm/prices.ts";
 import { createSpending } from "./features/llm/spending.ts";
 import { States } from "./features/llm/states.ts";
 import { Watch } from "./features/llm/watch.ts";
+import type { Ledger } from "./features/usage/ledger.ts";
 import type { GuardedFetch } from "./platform/guarded-fetch.ts";
+import type { Cursors } from "./platform/page.ts";
 import type { WiringInput } from "./wiring.ts";
-import type { Throttle } from "./wiring-limits.ts";
+import type { Alerts } from "./wiring-alerts.ts";
+import { wireBudgets } from "./wiring-budgets.ts";
+import type { wireControl } from "./wiring-control.ts";
+import type { Identity } from "./wiring-identity.ts";
+import { type Throttle, wirePrices } from "./wiring-limits.ts";
 
-export type Llm = { readonly completions: Completions; close(): void };
-
-type WireLlmNeeds = {
-  books: Books;
-  holds: Holds;
-  prices: Prices;
+type WireCallsNeeds = {
+  identity: Identity;
+  work: Awaited<ReturnType<typeof wireControl>>;
+  cursors: Cursors;
+  ledger: Ledger;
+  alerts: Alerts;
   throttle: Throttle;
-  raise: RaiseAlarm;
   fetch: GuardedFetch;
   locate: LlmNeeds["locate"];
 };
 
-export function wireLlm({ gateway, database, clock }: WiringInput, needs: WireLlmNeeds): Llm {
+export async function wireCalls(input: WiringInput, needs: WireCallsNeeds) {
+  const { identity, work, cursors, ledger, alerts } = needs;
+  const changing = { changes: work.changes, cursors };
+  const pricing = await wirePrices(input, changing);
+  const money = await wireBudgets(input, changing);
+  const { prices, priceBook } = pricing;
+  const books = work.ticks.counting(ledger.books);
+  const { raise } = alerts;
+  const counter = createTokenCounter();
+  const { count } = counter;
+  const completions = completionsOf(input, { ...needs, books, holds: money.holds, prices, raise, count });
+  identity.feed.onRevoked((subject) => completions.cut(subject));
+  return {
+    parts: { completions, prices, priceBook, budgets: money.budgets },
+    async close(): Promise<void> {
+      await pricing.close();
+      counter.close();
+      await money.close();
+    },
+  };
+}
+
+type CompletionsNeeds = Pick<LlmNeeds, "books" | "holds" | "prices" | "count" | "fetch" | "locate"> & {
+  throttle: Throttle;
+  raise: RaiseAlarm;
+};
+
+function completionsOf({ gateway, database, clock }: WiringInput, needs: CompletionsNeeds): Completions {
   const { raise, throttle } = needs;
   const { limits, streams } = throttle;
-  const counter = createTokenCounter();
   const states = new States({ db: database.db });
-  const spent = limits.spend;
   const { admit: admitProject, spend: projectSpent } = limits.projects;
-  const noted = createSpending({ states, raise, spent, projectSpent });
+  const noted = createSpending({ states, raise, spent: limits.spend, projectSpent });
   const breakers = new Breakers({ raise, clock });
   const watch = new Watch();
-  const { count } = counter;
-  const completions = new Completions({
+  return new Completions({
     ...needs,
     gateway,
     clock,
@@ -48,7 +74,5 @@ export function wireLlm({ gateway, database, clock }: WiringInput, needs: WireLl
     noted,
     breakers,
     watch,
-    count,
   });
-  return { completions, close: () => counter.close() };
 }

@@ -34,11 +34,10 @@ import type { LimitNumbers } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
 import type { Cursors } from "./platform/page.ts";
 import { type Alerts, wireAlerts } from "./wiring-alerts.ts";
-import { wireBudgets } from "./wiring-budgets.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
-import { wireLimits, wirePrices } from "./wiring-limits.ts";
-import { wireLlm } from "./wiring-llm.ts";
+import { wireLimits } from "./wiring-limits.ts";
+import { wireCalls } from "./wiring-llm.ts";
 import { wireStorage } from "./wiring-storage.ts";
 import { createUpkeep, keepUp, type Upkeep } from "./wiring-upkeep.ts";
 import { type Spending, wireUsage } from "./wiring-usage.ts";
@@ -100,30 +99,16 @@ export async function wire(input: WiringInput): Promise<Parts> {
   await identity.feed.start();
   const { objects, disk } = await wireStorage(input);
   const work = await wireControl(input, { identity, ledger, cursors, epoch, record, objects });
-
   const alerts = wireAlerts(input, { changes: work.changes, cursors, alertKeys, fetch, ledger });
-
   const throttle = await wireLimits(input);
-  const { limits } = throttle;
   const locate = createLocate(database);
-  const guard = guardOf(identity, { addresses, limits, locate, log });
-  const pricing = await wirePrices(input, { changes: work.changes, cursors });
-  const { prices } = pricing;
-  const books = work.ticks.counting(ledger.books);
-  const { raise } = alerts;
-  const money = await wireBudgets(input, { changes: work.changes, cursors });
-  const llm = wireLlm(input, { books, holds: money.holds, prices, throttle, raise, fetch, locate });
-  const { completions } = llm;
-  identity.feed.onRevoked((subject) => completions.cut(subject));
+  const guard = guardOf(identity, { addresses, limits: throttle.limits, locate, log });
+  const calls = await wireCalls(input, { identity, work, cursors, ledger, alerts, throttle, fetch, locate });
   const spending = wireUsage(input, { identity, cursors });
   const audit = new AuditTrail({ db: database.db, cursors });
-  const streamsOpen = () => completions.admittance.streamsOpen;
-  const warnings = () => [
-    ...input.warnings(),
-    ...throttle.warnings(),
-    ...alerts.courier.warnings(),
-    ...spending.selfCheck.warnings(),
-  ];
+  const streamsOpen = () => throttle.streams.open();
+  const warners = [input, throttle, alerts.courier, spending.selfCheck];
+  const warnings = () => warners.flatMap((part) => part.warnings());
   const health = createHealth({ ...input, warnings, ledger, objects, streamsOpen });
   const pulse = keepPulse(input);
   const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk });
@@ -142,13 +127,10 @@ export async function wire(input: WiringInput): Promise<Parts> {
     events: work.events,
     disk,
     upkeep,
-    completions,
-    prices,
-    priceBook: pricing.priceBook,
+    ...calls.parts,
     spending,
     audit,
     alerts,
-    budgets: money.budgets,
     health,
     ledger,
     fenced: pulse.fenced,
@@ -156,10 +138,8 @@ export async function wire(input: WiringInput): Promise<Parts> {
       pulse.stop();
       await broom.stop();
       await alerts.close();
-      await pricing.close();
       throttle.close();
-      llm.close();
-      await money.close();
+      await calls.close();
       await spending.close();
       await work.close();
       await objects.close();

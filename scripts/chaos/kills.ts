@@ -5,8 +5,8 @@
 import type { Options } from "../chaos.ts";
 import { tokenOf } from "../gateway.ts";
 import type { Client } from "../smoke/caller.ts";
-import { Caller, type Row } from "../smoke/caller.ts";
-import { type Check, eventually, expect, expectEqual } from "../smoke/checks.ts";
+import { Caller, type Row, settledRows } from "../smoke/caller.ts";
+import { type Check, expect, expectEqual } from "../smoke/checks.ts";
 import { type Heard, make } from "./calls.ts";
 import { newBudget } from "./money.ts";
 import { type Plan, perform, thinkUp } from "./plans.ts";
@@ -42,6 +42,7 @@ export async function killed(
     limitNano,
   });
   const heard: Heard[] = [];
+  const runs = new Map<string, number>();
   let slowestMs = 0;
   await check(`kill -9, ${times} times (seed ${seed}), and it starts again by itself each time`, async () => {
     for (let n = 0; n < times; n++) {
@@ -50,6 +51,7 @@ export async function killed(
         load(world, [free, bound], random, plans, heard),
         Bun.sleep(random.whole(50, 1_500)).then(() => world.kill()),
       ]);
+      for (const { plan } of heard) if (!runs.has(plan.key)) runs.set(plan.key, n + 1);
       await world.start();
       slowestMs = Math.max(slowestMs, world.gateway.readyMs);
     }
@@ -58,7 +60,7 @@ export async function killed(
   });
   await check("every call has one row at most, and those seen whole the right one", async () => {
     const rows = (await Promise.all([rowsOf(world, free), rowsOf(world, bound)])).flat();
-    return agree(world, heard, rows);
+    return agree(world, heard, rows, runs);
   });
   await check("nothing stays held, and what was spent is what was charged", () => budget.isEven(world));
 }
@@ -87,16 +89,10 @@ async function load(
 }
 
 async function rowsOf(world: World, party: Party): Promise<Row[]> {
-  const caller = new Caller(world.gateway, await tokenOf(world.gateway, party.client));
-  return eventually(
-    () => caller.rows(),
-    (rows) => rows.every(({ state }) => state !== "open"),
-    15_000,
-    1_000,
-  );
+  return settledRows(new Caller(world.gateway, await tokenOf(world.gateway, party.client)));
 }
 
-function agree(world: World, heard: Heard[], rows: Row[]): string {
+function agree(world: World, heard: Heard[], rows: Row[], runs: ReadonlyMap<string, number>): string {
   const books = world.provider.books();
   const byTrace = Map.groupBy(rows, ({ trace_id }) => trace_id ?? "");
   expectEqual(rows.filter(({ state }) => state === "open").length, 0, "open rows");
@@ -112,7 +108,9 @@ function agree(world: World, heard: Heard[], rows: Row[]): string {
     } else {
       cut++;
       if (found.length > 1 || (received.length > 0 && found.length === 0))
-        wrong.push(`${key}: cut off with ${received.length} attempts and ${found.length} rows`);
+        wrong.push(
+          `${key}: cut off before kill ${runs.get(key)} with ${received.length} attempts and ${found.length} rows`,
+        );
     }
   }
   expect(wrong.length === 0, `${wrong.length} disagreements:\n${wrong.slice(0, 40).join("\n")}`);

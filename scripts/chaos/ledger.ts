@@ -2,8 +2,8 @@
  * Thousands of mixed calls on every endpoint, a third of them with accidents, and then: the gateway's rows are the
  * provider's own books, and the summary is the sum of the rows.
  */
-import type { Caller, Row } from "../smoke/caller.ts";
-import { type Check, eventually, expect, expectEqual } from "../smoke/checks.ts";
+import { type Caller, type Row, settledRows } from "../smoke/caller.ts";
+import { type Check, expect, expectEqual } from "../smoke/checks.ts";
 import { type Heard, makeAll } from "./calls.ts";
 import { type Plan, perform, thinkUp } from "./plans.ts";
 import { Random } from "./random.ts";
@@ -56,21 +56,6 @@ export async function agreeing(
   });
   await check("each row is what the provider's own books say", () => agree(world, heard, rows));
   await check("the summary is the sum of the rows", () => sums(caller, rows));
-}
-
-/** Until none is open and no more arrive. */
-async function settledRows(caller: Caller): Promise<Row[]> {
-  let before = -1;
-  return eventually(
-    () => caller.rows(),
-    (found) => {
-      const isStill = found.length === before && found.every(({ state }) => state !== "open");
-      before = found.length;
-      return isStill;
-    },
-    20_000,
-    1_000,
-  );
 }
 
 function agree(world: World, heard: Heard[], rows: Row[]): string {

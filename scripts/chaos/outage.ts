@@ -3,7 +3,7 @@
  * and keep their rows, those under one are refused within seconds.
  */
 import type { Options } from "../chaos.ts";
-import { Caller, type Row } from "../smoke/caller.ts";
+import { Caller, settledRows } from "../smoke/caller.ts";
 import { type Check, eventually, expect, expectEqual } from "../smoke/checks.ts";
 import { postgresOf } from "../smoke/outage.ts";
 import { type Heard, make } from "./calls.ts";
@@ -52,6 +52,8 @@ async function settles(check: Check, trial: Trial): Promise<void> {
   await check("no row is lost once it is back, and each is right", () => trial.agree());
   await check("calls under the budget go on again, and nothing stays held", () => trial.goesOn());
 }
+
+const textOf = (body: Uint8Array): string => new TextDecoder().decode(body);
 
 class Trial {
   readonly #heard: Heard[] = [];
@@ -103,13 +105,11 @@ class Trial {
     expect(free.length > seconds * 5, `only ${free.length} calls went on`);
     const unanswered = free.filter(({ left, status }) => !left && status === null);
     expect(unanswered.length === 0, `${unanswered.length} calls without a budget had no answer`);
-    const typed = refused.map(
-      ({ status, body }) => `${status} ${/"code":"(\w+)"/.exec(new TextDecoder().decode(body))?.[1]}`,
-    );
     expect(refused.length > 0, "no call under the budget ended while it was away");
+    const others = refused.filter(({ status, body }) => status !== 503 || !/budget/.test(textOf(body)));
     expect(
-      typed.every((words) => words === "503 budget_unavailable"),
-      `answers under the budget: ${[...new Set(typed)].join(", ")}`,
+      others.length === 0,
+      `under the budget: ${others.length} of ${refused.length} answered ${others[0]?.status} ${others[0] && textOf(others[0].body)}`,
     );
     const slowest = Math.max(...refused.map(({ tookMs }) => tookMs));
     expect(slowest <= 6_000, `the slowest refusal took ${Math.round(slowest)} ms`);
@@ -117,20 +117,12 @@ class Trial {
   }
 
   async agree(): Promise<string> {
-    const ask = async (): Promise<Row[]> =>
-      (await Promise.all([this.free.rows(), this.bound.rows()]).catch(() => [[], []])).flat();
-    let before = -1;
-    const rows = await eventually(
-      ask,
-      (found) => {
-        const isStill =
-          found.length === before && found.length > 0 && found.every(({ state }) => state !== "open");
-        before = found.length;
-        return isStill;
-      },
-      60_000,
-      1_000,
-    );
+    const rows = (
+      await Promise.all([this.free, this.bound].map((caller) => settledRows(caller, 60_000)))
+    ).flat();
+    console.error("DBG rows", rows.length, (await this.free.rows()).length, (await this.bound.rows()).length);
+    await Bun.sleep(30_000);
+    console.error("DBG rows after 30 s", (await this.free.rows()).length, (await this.bound.rows()).length, (await this.world.ask("GET", "/usage/summary")) , this.world.gateway.words().slice(-1500));
     const byTrace = Map.groupBy(rows, ({ trace_id }) => trace_id ?? "");
     const books = this.world.provider.books();
     const wrong = this.#heard.flatMap((one) => {
@@ -154,6 +146,8 @@ class Trial {
 
   async #call({ gateway, token }: Caller, troubles: number): Promise<Heard> {
     const plan = thinkUp(this.random, troubles);
+    // Counting costs nothing, so that no budget is asked.
+    if (plan.endpoint === "messages/count_tokens") plan.endpoint = "messages";
     this.#plans.set(plan.key, plan);
     const heard = await make(plan, { url: gateway.url, token });
     this.#heard.push(heard);

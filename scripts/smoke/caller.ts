@@ -1,5 +1,6 @@
 /** One caller of a running gateway: its credential, its chats, and what the usage API tells it. */
 import { type Gateway, run, type Surroundings, tokenOf } from "../gateway.ts";
+import { eventually } from "./checks.ts";
 
 export type Client = { client_id: string; client_secret: string };
 export type Usage = Record<"input" | "output" | "cached_read" | "cache_write" | "reasoning", number | null>;
@@ -91,6 +92,22 @@ export class Caller {
     }
     return rows;
   }
+}
+
+/** Once none is open and no more arrive. */
+export function settledRows(caller: Caller, withinMs = 20_000): Promise<Row[]> {
+  let before = -1;
+  return eventually(
+    // The database may be away.
+    () => caller.rows().catch(() => []),
+    (found) => {
+      const isStill = found.length === before && found.every(({ state }) => state !== "open");
+      before = found.length;
+      return isStill && found.length > 0;
+    },
+    withinMs,
+    1_000,
+  );
 }
 
 export const hello = [{ role: "user", content: "hello out there" }];

@@ -294,6 +294,7 @@ describe("with no gateway", () => {
     });
     expect((await specgate("usage --by model")).out).toMatch(/^MODEL +REQUESTS/);
     expect((await specgate("usage --by model --csv")).out).toStartWith("model,requests,errors,cost_usd");
+    expect((await specgate("usage --by tag,day --csv")).out).toStartWith("tag,day,requests,errors,cost_usd");
   });
 
   test("doctor says one line for each thing; a provider out of reach is a warning, a broken setting a failure", async () => {

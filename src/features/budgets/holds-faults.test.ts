@@ -127,15 +127,15 @@ test("connections that break at any moment lose no hold, take none twice and lea
     }
   })();
   const answers: Awaited<ReturnType<typeof tried>>[] = [];
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 40; round++) {
     const batch = Array.from({ length: 40 }, () => tried(holds, 3));
     answers.push(...(await Promise.all(batch)));
   }
   isBreaking = false;
   await breaker;
-  expect(broken).toBeGreaterThan(20);
+  expect(broken).toBeGreaterThan(10);
   const taken = answers.filter(({ refused }) => refused === null).map(({ req }) => req);
-  expect(taken.length).toBeGreaterThan(1_000);
+  expect(taken.length).toBeGreaterThan(500);
   // Of those that took, some take again: the second time adds, once.
   await Promise.all(taken.slice(0, 50).map((req) => tried(holds, 3, req)));
   const wanted = new Map(taken.map((req, at) => [req, at < 50 ? 6 : 3]));

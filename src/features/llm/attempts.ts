@@ -64,18 +64,24 @@ export class Attempts {
 
   /** Answers the call. Throws a Failure only while nothing has been sent. */
   async run(call: LlmCall): Promise<Response> {
-    let leg = this.#leg(call, this.#first(call), 1, noneTried);
-    try {
-      await leg.exchange.begin();
-    } catch (error) {
-      leg.pass.abandoned();
-      if (call.account.hold !== null) this.#needs.holds.drop(leg.exchange.requestId);
-      throw error;
-    }
+    let leg = await this.#begin(call, this.#first(call));
     for (;;) {
       const outcome = await this.#ask(leg);
       if (outcome instanceof Response) return outcome;
       leg = await this.#after(leg, outcome);
+    }
+  }
+
+  /** The first attempt. What was set aside for a call that never began goes back. */
+  async #begin(call: LlmCall, step: Step): Promise<Leg> {
+    try {
+      const leg = this.#leg(call, step, 1, noneTried);
+      await leg.exchange.begin();
+      return leg;
+    } catch (error) {
+      step.pass.abandoned();
+      if (call.account.hold !== null) this.#needs.holds.drop(call.opened.call.id);
+      throw error;
     }
   }
 

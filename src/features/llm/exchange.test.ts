@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import type { EndRecord } from "../../db/ledger.ts";
 import { defaultTimeouts } from "../../platform/config.ts";
+import { Failure } from "../../platform/failure.ts";
 import { openJournal } from "../../platform/journal/journal.ts";
 import { silentLog } from "../../platform/log.ts";
 import { testDir } from "../../testing/cluster.ts";
@@ -112,3 +113,70 @@ test("a stream that was cut counts for what was seen of it, whatever was reporte
     expect(ends.at(-1)?.usage).toMatchObject({ input: 25, output });
   }
 });
+
+test("under a hard budget whoever breaks a call off pays for what nobody saw, and nobody else does", async () => {
+  const revoked = new Failure("unauthenticated", "unauthenticated", "Revoked.");
+  const late = new Failure("upstream_timeout", "provider_timeout", "Late.");
+  const nano = 1_000_000;
+  // Ten tokens in and ten out, a thousand nano-USD each.
+  const cost = 20_000;
+  const seen = 22_000;
+  const cases: [string, { stream: boolean; hides: boolean }, (exchange: Exchange) => unknown, number][] = [
+    ["a stream that was left", { stream: true, hides: false }, (it) => it.leave(), seen],
+    ["a whole answer that was left", { stream: false, hides: false }, (it) => it.leave(), nano],
+    ["hidden thoughts that were left", { stream: true, hides: true }, (it) => it.leave(), nano],
+    ["a revoked credential", { stream: true, hides: true }, (it) => it.giveUp(revoked), nano],
+    ["a provider that stalls", { stream: true, hides: true }, (it) => it.giveUp(late), cost],
+    ["a provider that breaks off", { stream: true, hides: true }, () => {}, cost],
+    [
+      "a caller who does not read",
+      { stream: true, hides: true },
+      (it) => {
+        it.reading = false;
+        it.giveUp(late);
+      },
+      nano,
+    ],
+  ];
+  for (const [name, { stream, hides }, happen, charged] of cases) {
+    const ends: EndRecord[] = [];
+    const books: Books = {
+      start: () => ({ written: Promise.resolve(), durable: Promise.resolve() }),
+      end: async (record) => void ends.push(record),
+    };
+    const prices = {
+      input: 1_000_000_000,
+      cached_read: 1_000_000_000,
+      cache_write: 1_000_000_000,
+      output: 1_000_000_000,
+    };
+    const { exchange } = exchangeIn(books, {
+      start: startRecord({ stream, hold: nano, periods: ["per_1"], prices }),
+      account: new Account(performance.now(), { nano, periods: ["per_1"] }),
+      hidesReasoning: hides,
+      wire: {
+        ...chatWire,
+        look: () => ({
+          usage: { ...fullUsage, ...noParts, input: 10, output: 10 },
+          usageOnly: false,
+          terminal: null,
+        }),
+      },
+    });
+    await exchange.begin();
+    exchange.meter.see(Buffer.from("data: {}\n\n"));
+    await happen(exchange);
+    await exchange.end("broken");
+    expect([name, ends[0]?.close]).toMatchObject([name, { state: "estimated", cost, charged }]);
+  }
+});
+
+const noParts = {
+  cached_read: 0,
+  cache_write: 0,
+  reasoning: 0,
+  audio: 0,
+  cache_write_long: 0,
+  audio_input: 0,
+  audio_output: 0,
+};

@@ -79,6 +79,8 @@ export class Exchange {
   #concluded: { ending: Ending; error: string; at: number } | null = null;
   #ended: Promise<Settled> | null = null;
   #left = false;
+  /** True when whoever asked ended it: by leaving, by not reading, or by losing the credential. */
+  #isCallersDoing = false;
   #delivery: Delivery = "none";
 
   constructor(needs: ExchangeNeeds, call: ExchangeCall) {
@@ -149,6 +151,7 @@ export class Exchange {
   giveUp(failure: Failure): void {
     if (this.#failure !== null) return;
     this.#failure = failure;
+    this.#isCallersDoing = failure.kind === "unauthenticated" || !this.reading;
     this.abort.abort();
     this.onGiveUp(failure);
   }
@@ -161,6 +164,7 @@ export class Exchange {
   async leave(): Promise<void> {
     if (this.#ended !== null) return;
     this.#left = true;
+    this.#isCallersDoing = true;
     const settled = this.end("left");
     this.abort.abort();
     await settled.catch(() => {});
@@ -284,10 +288,10 @@ export class Exchange {
     const cost = costOf(usage, start.prices);
     if (account.hold === null) return { state, cost, charged: cost };
     const { nano } = account.hold;
-    const wasCut = (ending === "left" || this.#failure !== null) && !this.meter.isFinal;
+    const wasCut = this.#isCallersDoing && ending !== "answered" && !this.meter.isFinal;
     if (state === "unknown" || cost === null) return { state, cost, charged: nano };
     if (!wasCut || usage === null) return { state, cost, charged: cost };
-    // Whoever leaves a call does not leave its price: where nobody sees what it used, it is charged as if all of it.
+    // Whoever breaks a call off does not leave its price: where nobody sees what it used, it is charged as if all of it.
     if (!start.stream || hidesReasoning) return { state, cost, charged: Math.max(nano, cost) };
     return { state, cost, charged: costOf(withUncertainty(usage), start.prices) };
   }

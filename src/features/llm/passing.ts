@@ -43,14 +43,15 @@ export async function passError(leg: Leg, upstream: Response): Promise<Response>
 async function passStream(leg: Leg, upstream: Response): Promise<Response> {
   const { exchange, call } = leg;
   const reader = upstream.body?.getReader();
-  if (!reader) throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
-  const read = await reader.read();
-  if (!read.done) exchange.touch();
+  const read = await reader?.read();
+  if (reader === undefined || read === undefined || read.done)
+    throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
+  exchange.touch();
   await exchange.durable;
   leg.pass.succeeded();
   exchange.sentStatus = upstream.status;
   const asksMeta = call.opened.request.headers.get("x-specgate-meta") === "sse";
-  const body = relayStream(exchange, reader, read.done ? null : read.value, {
+  const body = relayStream(exchange, reader, read.value, {
     wire: call.wire,
     hideUsage: leg.hideUsage,
     trailer: asksMeta ? (settled) => metaComment(exchange, settled) : null,

@@ -21,6 +21,8 @@ export class Rest implements Watched {
 
   /** Throws `caller_left`, or why the call was given up, as soon as it is. */
   async pause(milliseconds: number): Promise<void> {
+    // A provider may ask for half a minute, and the caller's connection must not end first.
+    this.#caller.stayOpen();
     const timer = setTimeout(() => this.#interrupted.resolve(), milliseconds);
     await this.outlast(this.#interrupted.promise).finally(() => clearTimeout(timer));
   }

@@ -192,7 +192,7 @@ describe("before the first byte", () => {
       await Bun.sleep(50);
       await gateway.parts.ledger.settled();
       [found] = await gateway.database
-        .sql`select state, status, delivery from requests where idempotency_key = 'left-in-pause'`;
+        .sql`select state, status, delivery from requests where idempotency_key = 'left-in-pause' and state <> 'open'`;
     }
     expect(found).toMatchObject({ state: "failed", status: null, delivery: "none" });
     expect(provider.received.length).toBe(asked + 1);
@@ -320,3 +320,63 @@ test("a target that fails and fails is left alone, told of, and tried again by o
   const told = await gateway.database.sql`select type from alarms where type like 'provider.%' order by type`;
   expect(told.map(({ type }) => type)).toEqual(["provider.down", "provider.up"]);
 }, 20_000);
+
+test("what a provider keeps is found again for its owner, at that provider alone", async () => {
+  const kept = json({
+    id: "resp_kept1",
+    object: "response",
+    output: [],
+    usage: { input_tokens: 3, output_tokens: 1 },
+  });
+  provider.script("third", kept);
+  const made = await post("responses", { model: "spare/third", input: "x" });
+  expect(made.status).toBe(200);
+  expect(await row(made)).toMatchObject({ endpoint: "responses", state: "settled", input: 3, output: 1 });
+  provider.script("second", kept);
+  provider.script("main", kept);
+  const follow = { previous_response_id: "resp_kept1", input: "y" };
+  // The route's target is another provider, so its fallbacks at this one are asked.
+  const again = await post("responses", { model: "safe", ...follow });
+  expect([
+    again.status,
+    again.headers.get("x-specgate-provider"),
+    again.headers.get("x-specgate-attempts"),
+  ]).toEqual([200, "spare", "1"]);
+  for (const [who, model] of [
+    [gateway.mallory, "safe"],
+    [robo, "openai/main"],
+  ] as const) {
+    const asked = provider.received.length;
+    const refused = await who.fetch("/v1/responses", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model, ...follow }),
+    });
+    expect([refused.status, await codeOf(refused)]).toEqual([400, "provider_state_refused"]);
+    expect(provider.received.length).toBe(asked);
+  }
+}, 20_000);
+
+test("an empty stream is no answer", async () => {
+  provider.script("main", { headers: eventStream, steps: [] });
+  provider.script("second", words);
+  const response = await robo.chat({ model: "safe", stream: true });
+  expect(await response.text()).toEndWith("data: [DONE]\n\n");
+  expect(response.headers.get("x-specgate-attempts")).toBe("2");
+});
+
+test("a new configuration holds for new calls, and lets go of no stream under way", async () => {
+  const steps = [
+    ...events([{ choices: [{ index: 0, delta: { content: "one" } }] }], { done: false }).steps,
+    { pause: 400 },
+  ];
+  provider.script("main", { headers: eventStream, steps: [...steps, ...words.steps] });
+  const response = await robo.chat({ model: "safe", stream: true });
+  const { config } = gateway.parts;
+  const before = config.gateway;
+  config.gateway = { ...before, models: {}, providers: {} };
+  expect((await robo.chat({ model: "safe" })).status).toBe(404);
+  expect(await response.text()).toEndWith("data: [DONE]\n\n");
+  expect(await row(response)).toMatchObject({ state: "settled", delivery: "whole", costNano: 15_000 });
+  config.gateway = before;
+});

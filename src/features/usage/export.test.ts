@@ -4,6 +4,7 @@ import { localActor } from "../../testing/desk.ts";
 import { startGateway } from "../../testing/gateway.ts";
 import { endRecord, startRecord } from "../../testing/ledger.ts";
 import type { RequestRow } from "./contract.ts";
+import { Exports } from "./export.ts";
 import { mergeBatch } from "./merge.ts";
 
 const gateway = await startGateway({ yaml: "limits: { control: { requests_per_minute: null } }" });
@@ -167,7 +168,41 @@ describe("an export of many calls", () => {
     expect(await readAll(reader)).toBe(false);
   });
 
-  test("is not read further than its reader takes it, and four go at once", async () => {
+  test("is read from the database no faster than its reader takes it", async () => {
+    let selects = 0;
+    const db = new Proxy(database.db, {
+      get(target, name) {
+        if (name === "select") selects += 1;
+        return Reflect.get(target, name).bind(target);
+      },
+    });
+    const exports = new Exports({ db, onRevoked: () => () => {}, isEnded: async () => false });
+    const principal = await gateway.authenticator.authenticate(robo.bearer, "control");
+    const stream = await exports.open(principal, { format: "ndjson", filters: { model: "many" } });
+    const reader = stream.getReader();
+    for (const pages of [1, 2, 3]) {
+      await reader.read();
+      await Bun.sleep(50);
+      // The calls of a page, and their attempts.
+      expect(selects).toBe(2 * pages);
+    }
+    await reader.cancel();
+  });
+
+  test("ends when a person's part in a project changes", async () => {
+    const { ed } = people;
+    const reader = await begin({ ...robo, ...ed });
+    await reader.read();
+    await gateway.projects.setMember(
+      localActor,
+      { projectId: robo.projectId, userId: ed.id, role: "viewer" },
+      null,
+    );
+    await Bun.sleep(200);
+    expect(await readAll(reader)).toBe(false);
+  });
+
+  test("is one of four at once for a credential, and makes room when its reader leaves", async () => {
     const readers = [await begin(), await begin(), await begin(), await begin()];
     const fifth = await robo.fetch("/api/v1/usage/export");
     expect([fifth.status, ((await fifth.json()) as { code: string }).code]).toEqual([
