@@ -122,7 +122,13 @@ class Trial {
     ).flat();
     console.error("DBG rows", rows.length, (await this.free.rows()).length, (await this.bound.rows()).length);
     await Bun.sleep(30_000);
-    console.error("DBG rows after 30 s", (await this.free.rows()).length, (await this.bound.rows()).length, (await this.world.ask("GET", "/usage/summary")) , this.world.gateway.words().slice(-1500));
+    console.error(
+      "DBG rows after 30 s",
+      (await this.free.rows()).length,
+      (await this.bound.rows()).length,
+      await this.world.ask("GET", "/usage/summary"),
+      this.world.gateway.words().slice(-1500),
+    );
     const byTrace = Map.groupBy(rows, ({ trace_id }) => trace_id ?? "");
     const books = this.world.provider.books();
     const wrong = this.#heard.flatMap((one) => {

@@ -1,8 +1,10 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { asc, eq } from "drizzle-orm";
 import { attempts as attemptRows } from "../../db/schema.ts";
+import { localActor } from "../../testing/desk.ts";
 import { startGateway } from "../../testing/gateway.ts";
 import { bodyOf, eventStream, events, json, refusal, type Script } from "../../testing/provider-script.ts";
+import { ok } from "../../testing/wire.ts";
 
 const fast = "first_token_ms: 300, first_byte_total_ms: 1500, idle_ms: 400, total_ms: 3000";
 const gateway = await startGateway({
@@ -379,4 +381,24 @@ test("a new configuration holds for new calls, and lets go of no stream under wa
   expect(await response.text()).toEndWith("data: [DONE]\n\n");
   expect(await row(response)).toMatchObject({ state: "settled", delivery: "whole", costNano: 15_000 });
   config.gateway = before;
+});
+
+test("a person's part in a project that ends takes the stream along that is charged to it", async () => {
+  const { ada, ed } = await gateway.people();
+  const { id } = await ok<{ id: string }>(ed, "POST", `/projects/${robo.projectId}/sessions`, { title: "s" });
+  const owner = { userEmail: ed.email };
+  const { key } = await gateway.keys.create(localActor, { owner, scope: "llm:chat" });
+  const word = `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: "one" } }] })}\n\n`;
+  provider.script("endless", {
+    headers: eventStream,
+    steps: Array.from({ length: 100 }, () => [word, { pause: 50 }]).flat(),
+  });
+  const headers = { "x-specgate-session": id };
+  const response = await gateway.as(key).chat({ model: "openai/endless", stream: true }, { headers });
+  expect(response.status).toBe(200);
+  const text = response.text();
+  await ok(ada, "DELETE", `/projects/${robo.projectId}/members/${ed.id}`);
+  const endedAt = performance.now();
+  expect(await text).toContain('"code":"invalid_api_key"');
+  expect(performance.now() - endedAt).toBeLessThan(2_000);
 });
