@@ -3,7 +3,7 @@
  * and keep their rows, those under one are refused within seconds.
  */
 import type { Options } from "../chaos.ts";
-import { Caller, settledRows } from "../smoke/caller.ts";
+import { Caller } from "../smoke/caller.ts";
 import { type Check, eventually, expect, expectEqual } from "../smoke/checks.ts";
 import { postgresOf } from "../smoke/outage.ts";
 import { type Heard, make } from "./calls.ts";
@@ -117,26 +117,26 @@ class Trial {
   }
 
   async agree(): Promise<string> {
-    const rows = (
-      await Promise.all([this.free, this.bound].map((caller) => settledRows(caller, 60_000)))
-    ).flat();
-    console.error("DBG rows", rows.length, (await this.free.rows()).length, (await this.bound.rows()).length);
-    await Bun.sleep(30_000);
-    console.error(
-      "DBG rows after 30 s",
-      (await this.free.rows()).length,
-      (await this.bound.rows()).length,
-      await this.world.ask("GET", "/usage/summary"),
-      this.world.gateway.words().slice(-1500),
-    );
-    const byTrace = Map.groupBy(rows, ({ trace_id }) => trace_id ?? "");
     const books = this.world.provider.books();
+    const startedAt = performance.now();
+    const rows = await eventually(
+      // The database may still be on its way back.
+      async () => (await Promise.all([this.free.rows(), this.bound.rows()]).catch(() => [])).flat(),
+      (found) => {
+        const over = new Set(found.filter(({ state }) => state !== "open").map(({ trace_id }) => trace_id));
+        return this.#heard.every(({ plan }) => !books.has(plan.key) || over.has(plan.key));
+      },
+      60_000,
+      500,
+    );
+    const tookMs = performance.now() - startedAt;
+    const byTrace = Map.groupBy(rows, ({ trace_id }) => trace_id ?? "");
     const wrong = this.#heard.flatMap((one) => {
       const { key } = one.plan;
       return judge(one, books.get(key) ?? [], byTrace.get(key) ?? []).wrong;
     });
     expect(wrong.length === 0, `${wrong.length} disagreements:\n${wrong.slice(0, 20).join("\n")}`);
-    return `${this.#heard.length} calls, ${rows.length} rows`;
+    return `${this.#heard.length} calls, ${rows.length} rows, the last after ${Math.round(tookMs)} ms`;
   }
 
   async goesOn(): Promise<string> {
