@@ -117,10 +117,15 @@ BEGIN
   HAVING count(*) > 0;
 END $$;
 --> statement-breakpoint
--- There is nothing left in these periods, or not enough for a call that came. Their rows are locked.
+-- Everything is spent in these periods, or so much that a call was refused: tells so, once a period. Where more than a
+-- twentieth of the limit is unspent nothing is told: the call was too large, or others have set money aside that may come
+-- back. Their rows are locked.
 CREATE FUNCTION exhaust_budgets(period_ids text[]) RETURNS void LANGUAGE sql AS $$
   WITH fresh AS (
-    UPDATE budget_periods SET exhausted_at = now() WHERE id = ANY (period_ids) AND exhausted_at IS NULL RETURNING id
+    UPDATE budget_periods p SET exhausted_at = now() FROM budgets b
+    WHERE p.id = ANY (period_ids) AND p.exhausted_at IS NULL AND b.id = p.budget_id
+      AND (b.limit_nano - p.spent_nano)::numeric * 20 <= b.limit_nano
+    RETURNING p.id
   )
   INSERT INTO alarms (type, once, payload)
   SELECT 'budget.exhausted', 'budget.exhausted:' || id, budget_payload(id) FROM fresh ORDER BY id
@@ -402,7 +407,10 @@ BEGIN
       'WITH folded AS (SELECT coalesce((SELECT at FROM usage_marks WHERE name = ''folded''), ''-infinity'') AS at)
        SELECT coalesce((SELECT sum(charged_nano) FROM usage_spans
            WHERE span = ''month'' AND level = %2$L AND tag = '''' AND %1$s), 0)
-         + coalesce((SELECT sum(charged_nano) FROM usage_hours WHERE hour >= (SELECT at FROM folded) AND %1$s), 0)',
+         + coalesce((SELECT sum(charged_nano) FROM usage_hours
+           WHERE hour >= date_trunc(''hour'', (SELECT at FROM folded), ''UTC'') AND %1$s
+             AND fold_place(hour, '''', provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id)
+               >= (SELECT at FROM folded)), 0)',
       whose, level) INTO total;
     RETURN total;
   END IF;

@@ -11,6 +11,7 @@ import m0008 from "./0008_llm.sql" with { type: "text" };
 import m0009 from "./0009_llm_rights.sql" with { type: "text" };
 import m0010 from "./0010_budget_functions.sql" with { type: "text" };
 import m0011 from "./0011_usage_spans.sql" with { type: "text" };
+import m0012 from "./0012_usage_places.sql" with { type: "text" };
 
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_schema", sql: m0000 },
@@ -25,4 +26,5 @@ export const migrations: readonly { readonly name: string; readonly sql: string 
   { name: "0009_llm_rights", sql: m0009 },
   { name: "0010_budget_functions", sql: m0010 },
   { name: "0011_usage_spans", sql: m0011 },
+  { name: "0012_usage_places", sql: m0012 },
 ];

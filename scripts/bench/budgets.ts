@@ -111,7 +111,7 @@ async function openPlace() {
     }
     return (performance.now() - began) / done;
   };
-  const take = () => holds.take({ req: newId("req"), subjects, nano: 5 });
+  const take = () => holds.take({ req: newId("req"), subjects, nano: 5, before: 0 });
   return {
     /** Of one that is inserted and committed, one after the other. */
     rowMs: (seconds: number) =>

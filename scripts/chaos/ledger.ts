@@ -67,6 +67,10 @@ function agree(world: World, heard: Heard[], rows: Row[]): string {
     const { key } = one.plan;
     const outcome = judge(one, books.get(key) ?? [], byTrace.get(key) ?? []);
     wrong.push(...outcome.wrong);
+    const [row] = byTrace.get(key) ?? [];
+    // Nothing is held for this client, so that it is charged what is known and no more.
+    if (row !== undefined && nano(row.charged_usd) !== nano(row.cost_usd))
+      wrong.push(`${row.id}: ${row.state}, charged ${row.charged_usd} for ${row.cost_usd}`);
     kinds.set(outcome.kind, (kinds.get(outcome.kind) ?? 0) + 1);
   }
   expect(wrong.length === 0, `${wrong.length} disagreements:\n${wrong.slice(0, 40).join("\n")}`);

@@ -16,9 +16,9 @@ export async function llm(check: Check, kills: number): Promise<void> {
   try {
     await agreeing(check, world, { seed, calls: 1_000, width: 32 });
     await llmSdks(check, world);
-    await leftAtEach(check, world, { seed, events: 100 });
+    await leftAtEach(check, world, { seed: seed + 1, events: 100 });
     await onceEach(check, world, { rounds: 3, calls: 1_000 });
-    if (kills > 0) await killed(check, world, { seed, times: kills });
+    if (kills > 0) await killed(check, world, { seed: seed + 2, times: kills });
   } finally {
     await world.close();
   }

@@ -334,6 +334,9 @@ export const requests = pgTable(
     index("requests_user").on(table.userId, table.at, table.id),
     index("requests_project").on(table.projectId, table.at, table.id),
     index("requests_session").on(table.sessionId, table.at, table.id).where(sql`session_id is not null`),
+    index("requests_iteration")
+      .on(table.iterationId, table.at, table.id)
+      .where(sql`iteration_id is not null`),
     index("requests_task").on(table.taskId, table.at, table.id).where(sql`task_id is not null`),
     index("requests_key").on(table.keyId, table.at, table.id).where(sql`key_id is not null`),
     index("requests_open").on(table.instance, table.epoch).where(sql`state = 'open'`),
@@ -495,7 +498,8 @@ export const usageSpans = pgTable(
 );
 
 /**
- * `folded`: up to which day hours have been folded; what changes before it is added to `usage_spans` by the merge.
+ * `folded`: up to where hours have been folded, within an hour by `fold_place`; what changes before it is added to
+ * `usage_spans` by the merge.
  * `swept`: up to when single calls may be gone.
  */
 export const usageMarks = pgTable("usage_marks", {
@@ -508,6 +512,7 @@ export const providerStates = pgTable(
   "provider_states",
   {
     provider: text("provider").notNull(),
+    /** Not the id itself but its mark (features/llm/kept-marks.ts). */
     id: text("id").notNull(),
     /** `prj_…`, or the principal's id for calls outside of projects. */
     owner: text("owner").notNull(),

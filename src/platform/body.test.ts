@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readBody } from "./body.ts";
+import { readBody, requireJson } from "./body.ts";
 import { Failure } from "./failure.ts";
 import { scanObject } from "./json.ts";
 
@@ -84,4 +84,39 @@ test("a body of too many values is refused before it holds anyone up", () => {
     expect(() => scanObject(bomb)).toThrow(/holds more than/);
     expect(performance.now() - startedAt).toBeLessThan(400);
   }
+});
+
+test("JSON is taken in UTF-8 alone, whatever the content type says beside it", () => {
+  const outcome = (type: string | null) => {
+    const headers = type === null ? {} : { "content-type": type };
+    try {
+      requireJson(new Request("http://localhost/", { method: "POST", headers, body: new Uint8Array(1) }));
+      return "taken";
+    } catch (error) {
+      return error instanceof Failure ? error.code : String(error);
+    }
+  };
+  const taken = [
+    "application/json",
+    "Application/JSON",
+    "application/json; charset=utf-8",
+    'application/json;charset="UTF-8"',
+    "application/json; charset = utf8",
+    "application/json; x=y",
+  ];
+  for (const type of taken) expect([type, outcome(type)]).toEqual([type, "taken"]);
+  const refused = [
+    null,
+    "text/plain",
+    "application/json, text/plain",
+    "application/problem+json",
+    "application/json; charset=utf-7",
+    "application/json;charset=utf-16le",
+    "application/json; charset=ibm037",
+    "application/json; charset=utf-8; charset=utf-7",
+    "application/json; charset=utf-7; charset=utf-8",
+    "application/json; charset*=utf-8''utf-7",
+    'application/json; x="; charset=utf-7"; y="; charset=utf-8',
+  ];
+  for (const type of refused) expect([type, outcome(type)]).toEqual([type, "unsupported_media_type"]);
 });

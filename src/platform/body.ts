@@ -49,16 +49,25 @@ export async function readBody(
   }
 }
 
-/** `application/json` exactly, parameters aside: a form post needs no CORS preflight and so must not pass for JSON. */
+/**
+ * `application/json` exactly: a form post needs no CORS preflight and so must not pass for JSON. In no other charset than
+ * UTF-8, in which it is read here: who reads it next may heed the charset, and would read something else.
+ */
 export function requireJson(request: Request): void {
-  const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
-  if (type === "application/json") return;
+  const type = request.headers.get("content-type") ?? "";
+  const [media, ...parameters] = type.split(";");
+  const isJson = media?.trim().toLowerCase() === "application/json";
+  if (isJson && (!/charset/i.test(type) || (parameters.length === 1 && utf8Form.test(type)))) return;
   throw new Failure(
     "media_type",
     "unsupported_media_type",
-    "Send the body as `content-type: application/json`.",
+    isJson
+      ? "Send the body in UTF-8, as `content-type: application/json`."
+      : "Send the body as `content-type: application/json`.",
   );
 }
+
+const utf8Form = /;\s*charset\s*=\s*"?utf-?8"?\s*$/i;
 
 /** Two Content-Length headers arrive joined by a comma: no number, and no comparison would ever stop it. */
 export function announcedBytes(request: Request): number | null {

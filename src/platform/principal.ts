@@ -10,7 +10,7 @@ export type Principal = {
   readonly kind: "user" | "client";
   readonly role: Role;
   readonly credential: "access_token" | "api_key" | "cookie";
-  /** What is limited as one: a key, a sign-in with all of its tokens, or a client's token with all exchanged for it. */
+  /** What is limited as one: a key, a sign-in with all of its tokens, or a client with all tokens that it was given. */
   readonly credentialId: string;
   /** Everything whose revocation ends this credential, the credential itself among it. */
   readonly endsWith: readonly string[];

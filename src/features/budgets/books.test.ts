@@ -85,7 +85,7 @@ async function live(
   const when = new Date(Date.now() - made.hoursAgo * 3_600_000).toISOString();
   const starts: StartRecord[] = [];
   for (let att = 1; att <= attempts; att++) {
-    const periods = await asked.take({ req, subjects, nano }).catch(() => null);
+    const periods = await asked.take({ req, subjects, nano, before: (att - 1) * nano }).catch(() => null);
     if (periods === null) break;
     const isBound = periods.length > 0;
     const held = { hold: isBound ? att * nano : null, periods: isBound ? [...periods] : null };

@@ -37,9 +37,9 @@ async function startHolds(): Promise<BudgetHolds> {
   return holds;
 }
 
-const tried = async (holds: BudgetHolds, nano: number, req: string = newId("req")) => {
+const tried = async (holds: BudgetHolds, nano: number, req: string = newId("req"), before = 0) => {
   const began = performance.now();
-  const refused = await holds.take({ req, subjects, nano }).then(
+  const refused = await holds.take({ req, subjects, nano, before }).then(
     () => null,
     (error: unknown) => error as Failure,
   );
@@ -137,7 +137,7 @@ test("connections that break at any moment lose no hold, take none twice and lea
   const taken = answers.filter(({ refused }) => refused === null).map(({ req }) => req);
   expect(taken.length).toBeGreaterThan(500);
   // Of those that took, some take again: the second time adds, once.
-  await Promise.all(taken.slice(0, 50).map((req) => tried(holds, 3, req)));
+  await Promise.all(taken.slice(0, 50).map((req) => tried(holds, 3, req, 3)));
   const wanted = new Map(taken.map((req, at) => [req, at < 50 ? 6 : 3]));
   await until(async () => (await sql`select req from holds`).length === taken.length, 15_000);
   const rows = await sql<{ req: string; nano: number }[]>`select req, nano from holds`;

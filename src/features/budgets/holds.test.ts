@@ -43,6 +43,7 @@ const nobody = { user_id: null, client_id: "cli_a", key_id: null, project_id: nu
 const callOf = (nano: number, over: object = {}) => ({
   req: newId("req"),
   nano,
+  before: 0,
   subjects: { ...nobody, ...over },
 });
 const tried = (holds: BudgetHolds, call: ReturnType<typeof callOf>) =>
@@ -134,11 +135,14 @@ describe("a hold", () => {
     const budget = await putBudget(database, { limitNano: 1_000 });
     const call = callOf(400);
     const periods = await one.take(call);
-    expect(await one.take(call)).toEqual(periods);
-    expect((await tried(one, call)).refused?.code).toBe("insufficient_quota");
+    // Whoever asks again as before has lost the answer.
+    expect(await two.take(call)).toEqual(periods);
+    expect(await sql`select nano from holds where req = ${call.req}`).toMatchObject([{ nano: 400 }]);
+    expect(await two.take({ ...call, before: 400 })).toEqual(periods);
+    expect((await tried(one, { ...call, before: 800 })).refused?.code).toBe("insufficient_quota");
     expect(await sql`select nano from holds where req = ${call.req}`).toMatchObject([{ nano: 800 }]);
     await putBudget(database, { limitNano: 0 });
-    expect(await one.take({ ...call, nano: 200 })).toEqual(periods);
+    expect(await one.take({ ...call, nano: 200, before: 800 })).toEqual(periods);
     expect(await periodsOf(sql, budget)).toMatchObject([{ held_nano: 1_000 }]);
     await settle(call.req, periods, 1_000, 990);
     expect(await periodsOf(sql, budget)).toMatchObject([{ held_nano: 0, spent_nano: 990 }]);
@@ -149,7 +153,8 @@ describe("a hold", () => {
     const calls = Array.from({ length: 100 }, () => callOf(700));
     await Promise.all(calls.map((call) => one.take(call)));
     expect(await periodsOf(sql, budget)).toMatchObject([{ held_nano: 70_000 }]);
-    for (const { req } of calls) one.drop(req);
+    // Whichever instance took them.
+    for (const [at, { req }] of calls.entries()) (at % 2 === 0 ? one : two).drop(req);
     while ((await sql`select * from holds`).length > 0) await Bun.sleep(5);
     expect(await periodsOf(sql, budget)).toMatchObject([{ held_nano: 0 }]);
   });
@@ -216,15 +221,46 @@ describe("alarms", () => {
     expect(told[2]?.[1]).toMatchObject({ threshold: 80, limit_usd: "0.000001", spent_usd: "0.000001" });
   });
 
-  test("tell of the first call that finds no room, and of a charge beyond its hold", async () => {
-    await putBudget(database, { limitNano: 1_000 });
-    const call = callOf(900);
-    const periods = await one.take(call);
+  test("tell of the first call that finds no room when nearly all is spent, and of no call that is too large", async () => {
+    await putBudget(database, { limitNano: 1_000, thresholds: [] });
+    const spend = async (nano: number) => {
+      const call = callOf(nano);
+      await settle(call.req, await one.take(call), nano, nano);
+    };
+    await tried(one, callOf(1_001));
+    await spend(949);
     await tried(one, callOf(900));
-    await tried(two, callOf(900));
+    expect(await alarms()).toEqual([]);
+    await spend(1);
+    const held = callOf(40);
+    const periods = await one.take(held);
+    expect(await alarms()).toEqual([]);
+    await tried(one, callOf(11));
+    await tried(two, callOf(11));
+    const [told, ...more] = await alarms();
+    expect(more).toEqual([]);
+    expect(told?.[0]).toStartWith("budget.exhausted:bud@");
+    expect(told?.[1]).toMatchObject({ spent_usd: "0.00000095", held_usd: "0.00000004" });
+    await settle(held.req, periods, 40, 60);
+    expect((await alarms()).map(([once]) => once.replace(/[:@].*/, ""))).toEqual([
+      "budget.exhausted",
+      "budget.overrun",
+    ]);
+  });
+
+  test("tell when all is spent, though a call that was too large had been refused before", async () => {
+    await putBudget(database, { limitNano: 1_000, thresholds: [] });
+    await tried(one, callOf(5_000));
+    const call = callOf(1_000);
+    await settle(call.req, await one.take(call), 1_000, 1_000);
     expect((await alarms()).map(([once]) => once.replace(/@\w+/, ""))).toEqual(["budget.exhausted:bud"]);
-    await settle(call.req, periods, 900, 901);
-    const [, , overrun] = await alarms();
+  });
+
+  test("tell of a charge beyond its hold", async () => {
+    await putBudget(database, { limitNano: 1_000, thresholds: [] });
+    const call = callOf(900);
+    await settle(call.req, await one.take(call), 900, 901);
+    const [overrun] = await alarms();
     expect(overrun).toMatchObject([
       "budget.overrun:req",
       { request_id: call.req, hold_usd: "0.0000009", charged_usd: "0.000000901" },

@@ -23,15 +23,16 @@ export type HoldsNeeds = {
 const callersMax = 64;
 const answerMs = 2_000;
 const retryMs = 50;
-/** Requests whose hold is remembered, the oldest forgotten first: many times what can be under way. */
-const rememberedMax = 20_000;
 
-type Caller = {
+type Hold = {
   readonly req: string;
   readonly subjects: Subjects;
   readonly nano: number;
-  /** What is held for the request already. */
+  /** What is held for the request already: 0 for its first attempt. */
   readonly before: number;
+};
+
+type Caller = Hold & {
   readonly done: PromiseWithResolvers<readonly string[]>;
   timer: NodeJS.Timeout | undefined;
   /** Its two seconds are over. */
@@ -55,7 +56,6 @@ export class BudgetHolds {
   readonly #needs: HoldsNeeds;
   readonly #bound: BoundSubjects;
   readonly #doubts: Doubts;
-  readonly #held = new Map<string, number>();
   #waiting: Caller[] = [];
   #running: Promise<void> | undefined;
 
@@ -80,39 +80,21 @@ export class BudgetHolds {
   }
 
   /**
-   * Nano-USD in every hard budget of these subjects, in all or in none; returns the periods. For a request that has a
-   * hold it adds to it. Throws `insufficient_quota`, and `budget_unavailable` when there is no answer within 2 s.
+   * Nano-USD in every hard budget of these subjects, in all or in none, beside what the request holds before; returns the
+   * periods. Throws `insufficient_quota`, and `budget_unavailable` when there is no answer within 2 s.
    */
-  take({
-    req,
-    subjects,
-    nano,
-  }: {
-    req: string;
-    subjects: Subjects;
-    nano: number;
-  }): Promise<readonly string[]> {
+  take(hold: Hold): Promise<readonly string[]> {
     const done = Promise.withResolvers<readonly string[]>();
-    const before = this.#held.get(req) ?? 0;
-    const caller: Caller = {
-      req,
-      subjects,
-      nano,
-      before,
-      done,
-      timer: undefined,
-      hasLeft: false,
-      wasLost: false,
-    };
+    const caller: Caller = { ...hold, done, timer: undefined, hasLeft: false, wasLost: false };
     caller.timer = setTimeout(() => this.#giveUp(caller), answerMs);
     this.#waiting.push(caller);
     this.#running ??= this.#run();
     return done.promise;
   }
 
-  /** Gives back the hold of a request that was never sent. */
+  /** Gives back the hold of a request that was never sent, if it has one. */
   drop(req: string): void {
-    if (this.#held.delete(req)) this.#doubts.add(req, false);
+    this.#doubts.add(req, false);
   }
 
   /** Resolves when everything that was to be given back has been. */
@@ -179,7 +161,6 @@ export class BudgetHolds {
       return;
     }
     clearTimeout(caller.timer);
-    if (periods.length > 0) this.#remember(caller.req, caller.before + caller.nano);
     caller.done.resolve(periods);
   }
 
@@ -201,13 +182,6 @@ export class BudgetHolds {
   /** What an earlier attempt holds stays: the request's end gives it back. */
   #doubt({ req, before, wasLost }: Caller): void {
     if (before === 0) this.#doubts.add(req, wasLost);
-  }
-
-  #remember(req: string, nano: number): void {
-    this.#held.set(req, nano);
-    if (this.#held.size <= rememberedMax) return;
-    const [oldest] = this.#held.keys();
-    if (oldest !== undefined) this.#held.delete(oldest);
   }
 }
 

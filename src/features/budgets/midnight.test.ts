@@ -21,7 +21,7 @@ describe.skipIf(isMissing)("the database's clock", () => {
   const take = async (budget: string, nano: number) => {
     const req = newId("req");
     const subjects = { user_id: null, client_id: null, key_id: budget, project_id: null };
-    return holds.take({ req, subjects, nano }).then(
+    return holds.take({ req, subjects, nano, before: 0 }).then(
       (periods) => ({ req, periods, refused: null }),
       (refused: unknown) => ({ req, periods: [], refused: refused as Failure }),
     );

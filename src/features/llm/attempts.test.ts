@@ -54,10 +54,13 @@ type Story = {
   holds?: AttemptsNeeds["holds"];
   nano?: number;
   hasLeft?: () => boolean;
+  /** What happens before START is written. */
+  meanwhile?: (watch: Watch) => Promise<void>;
 };
 
 /** Runs a call with two retries over this story; the records stand in the order in which they were handed in. */
-async function tell({ says, takes = [], holds = noHolds, nano, hasLeft = () => false }: Story) {
+async function tell(told: Story) {
+  const { says, takes = [], holds = noHolds, nano, hasLeft = () => false, meanwhile } = told;
   const records: LedgerRecord[] = [];
   const released: string[] = [];
   const watch = new Watch();
@@ -80,7 +83,8 @@ async function tell({ says, takes = [], holds = noHolds, nano, hasLeft = () => f
       start(record) {
         const takesIt = takes.shift() ?? "yes";
         if (takesIt === "refused") throw noRoom();
-        const written = takesIt === "yes" ? Promise.resolve() : Promise.reject(noRoom());
+        const written =
+          takesIt === "yes" ? (meanwhile?.(watch) ?? Promise.resolve()) : Promise.reject(noRoom());
         records.push(record);
         return { written, durable: written };
       },
@@ -200,6 +204,33 @@ describe("the hold of a call", () => {
     expect(ends.map(({ state }) => state)).toEqual(["unknown"]);
     expect(close).toMatchObject({ state: "unknown", status: 429, cost: null, charged: 500_000 });
   });
+});
+
+test("nothing is charged for a call that ends while its START is being written", async () => {
+  let asked = 0;
+  const says = [
+    () => {
+      asked++;
+      return answer();
+    },
+  ];
+  let hasLeft = false;
+  const leave = async () => {
+    hasLeft = true;
+    await Bun.sleep(120);
+  };
+  const left = await tell({ says, nano: 5, hasLeft: () => hasLeft, meanwhile: leave });
+  expect(left.outcome).toMatchObject({ code: "caller_left" });
+  expect(left.story).toEqual(["start 1", "end 1 close"]);
+  expect(left.close).toMatchObject({ state: "failed", status: null, cost: 0, charged: 0 });
+  const revoke = async (watch: Watch) => {
+    await Bun.sleep(1);
+    watch.giveUp(new Failure("unauthenticated", "unauthenticated", "Revoked."));
+  };
+  const revoked = await tell({ says, nano: 5, meanwhile: revoke });
+  expect(revoked.outcome).toMatchObject({ code: "unauthenticated" });
+  expect(revoked.close).toMatchObject({ state: "failed", status: 401, cost: 0, charged: 0 });
+  expect(asked).toBe(0);
 });
 
 test("a caller who leaves while the money for another attempt is set aside is asked for no more", async () => {

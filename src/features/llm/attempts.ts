@@ -14,14 +14,14 @@ import { firstStep, nextStep, type Step, waitMsOf } from "./choice.ts";
 import type { CountTokens } from "./count.ts";
 import { dispatchDemo } from "./demo.ts";
 import { asSocketError, dispatch } from "./dispatch.ts";
-import { type Books, Exchange } from "./exchange.ts";
+import { type Books, Exchange, type Unseen } from "./exchange.ts";
 import type { Holds } from "./holds.ts";
 import type { Leg, LlmCall } from "./leg.ts";
 import { hidesReasoning } from "./model-facts.ts";
 import { passAnswer, passError } from "./passing.ts";
 import type { Prices } from "./prices.ts";
 import { isConnectError, isIllness, isPassing, providerFailure, retryAfterMs } from "./provider-failure.ts";
-import { providerBody } from "./request.ts";
+import { type LlmRequest, providerBody } from "./request.ts";
 import { callerLeft, Rest } from "./rest.ts";
 import type { Noted } from "./spending.ts";
 import type { Watch } from "./watch.ts";
@@ -50,8 +50,8 @@ type Setback = {
   readonly step: Step | null;
 };
 
-/** A request's text is kept for counting only while it is small; beyond that its length must do. */
-const keptRequestBytesMax = 64 * 1024;
+/** A longer request is not counted: its length must do, or under a hard budget what was set aside. */
+const countedBytesMax = 1 << 20;
 
 export class Attempts {
   readonly #needs: AttemptsNeeds;
@@ -102,8 +102,11 @@ export class Attempts {
   async #ask(leg: Leg): Promise<Response | Setback> {
     const { exchange } = leg;
     try {
+      exchange.depart();
       const upstream = await this.#dispatch(leg);
       exchange.status = upstream.status;
+      // Whose credential ended meanwhile is not asked for again, whatever the answer is.
+      if (exchange.failure !== null) throw exchange.failure;
       if (upstream.ok) return await passAnswer(leg, upstream);
       if (upstream.status < 400) throw redirected(upstream.status);
       return await this.#refused(leg, upstream);
@@ -156,12 +159,15 @@ export class Attempts {
     // Whatever the provider still sends is for nobody.
     exchange.abort.abort();
     const isProviders = failure.kind === "upstream" || failure.kind === "upstream_timeout";
-    if (isProviders) pass.failed();
-    else pass.abandoned();
-    const neverSent = isConnectError(error) || failure.kind === "invalid";
     // An error status is a verdict, even when its body never came to an end.
-    const refused = neverSent || (exchange.status ?? 0) >= 400;
-    return { failure, code: failure.code, refused, step: isProviders ? this.#step(leg, null) : null };
+    const isError = (exchange.status ?? 0) >= 400;
+    if (!isError && isProviders) pass.failed();
+    else pass.abandoned();
+    const neverSent = !exchange.wasAsked || isConnectError(error) || failure.kind === "invalid";
+    // What has begun to answer is billed, and asked again it would be billed again.
+    const mayFollow = isProviders && !exchange.hasBody && (!isError || isPassing(exchange.status ?? 0));
+    const step = mayFollow ? this.#step(leg, null) : null;
+    return { failure, code: failure.code, refused: neverSent || isError, step };
   }
 
   #step({ call, target, tried }: Leg, retryAfterMs: number | null): Step | null {
@@ -173,7 +179,11 @@ export class Attempts {
   /** The attempt that follows, begun. Throws when there is none, or when it may not be; the request is closed then. */
   async #after(leg: Leg, { failure, code, refused, step }: Setback): Promise<Leg> {
     const { exchange, call } = leg;
-    if (exchange.hasLeft) throw failure;
+    if (exchange.hasLeft) {
+      // Mostly written already; not where the caller left before anything was sent.
+      await exchange.end("refused", code).catch(() => {});
+      throw failure;
+    }
     exchange.conclude(refused ? "refused" : "silent", code);
     try {
       if (step === null) throw failure;
@@ -196,8 +206,9 @@ export class Attempts {
     const { watch, holds } = this.#needs;
     if (pauseMs > 0) await new Rest(watch, caller).pause(pauseMs);
     if (refused || account.hold === null) return;
-    const { nano } = account.hold;
-    await new Rest(watch, caller).outlast(holds.take({ req: opened.call.id, subjects, nano }));
+    const { hold, held } = account;
+    const taken = holds.take({ req: opened.call.id, subjects, nano: hold.nano, before: held ?? 0 });
+    await new Rest(watch, caller).outlast(taken);
     account.extend();
   }
 
@@ -217,7 +228,7 @@ export class Attempts {
       account: call.account,
       requestText: requestText(call),
       caller: call.caller,
-      hidesReasoning: call.account.hold !== null && hidesReasoning(target.model, asked),
+      unseen: call.account.hold === null ? null : unseenOf(asked, target.model),
       noted: (usage, cost, kept) => this.#needs.noted({ call: call.opened, start, usage, cost, kept }),
     });
     return { call, target, exchange, hideUsage: setUsage, body, pass, tried };
@@ -260,13 +271,28 @@ const noneTried: Leg["tried"] = [];
 const redirected = (status: number): Failure =>
   new Failure("upstream", "provider_error", `The provider answered with a redirect (${status}).`);
 
+/** Looked for when a call is cut off, which most are not. */
+const unseenOf = (asked: LlmRequest, model: string): Unseen => ({
+  get input() {
+    return asked.bytes.length > countedBytesMax || asked.hasUnseenInput;
+  },
+  get output() {
+    return asked.hasUnseenOutput || hidesReasoning(model, asked);
+  },
+});
+
 /** Not read until the numbers are needed, which for most calls is never. */
-function requestText({ admission, wire }: LlmCall): () => string {
+function requestText({ admission, wire, account }: LlmCall): () => string {
   const { bytes } = admission.asked;
-  if (bytes.length > keptRequestBytesMax) return () => "";
+  if (bytes.length > countedBytesMax) return () => "";
   return () => {
     try {
-      return wire.textOfRequest(JSON.parse(Buffer.from(bytes).toString("utf8")));
+      const body: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+      const text = wire.textOfRequest(body);
+      if (account.hold === null) return text;
+      // A provider reads text in places that no dialect has (schemas, plugins), and a budget must not be spared it.
+      const whole = JSON.stringify(body);
+      return text.length * 2 < whole.length ? whole : text;
     } catch {
       return "";
     }

@@ -54,7 +54,12 @@ test("one call tries it again; the others go elsewhere until it has said how it 
   // Twice as long as before.
   expect(breakers.waitMs(target)).toBeGreaterThan(openMs);
   await Bun.sleep(2 * openMs + 5);
+  // Whoever leaves has found out nothing, so the next call may try at once.
   breakers.enter(target)?.abandoned();
+  await settle();
+  expect(breakers.waitMs(target)).toBeLessThan(5);
+  await Bun.sleep(5);
+  breakers.enter(target)?.failed();
   await settle();
   expect(breakers.waitMs(target)).toBeGreaterThan(2 * openMs);
   await Bun.sleep(4 * openMs + 5);
@@ -63,6 +68,25 @@ test("one call tries it again; the others go elsewhere until it has said how it 
   expect(breakers.states()).toMatchObject([{ state: "closed" }]);
   expect(breakers.waitMs(target)).toBe(0);
   expect(told.map(({ type }) => type)).toEqual(["provider.down", "provider.up"]);
+});
+
+test("a call that tries it and takes its time does not keep everybody out", async () => {
+  const { breakers } = breakersTold();
+  await calls(breakers, 10, "failed");
+  await Bun.sleep(openMs + 5);
+  const slow = breakers.enter(target);
+  expect(breakers.enter(target)).toBeNull();
+  await Bun.sleep(3_010);
+  expect(breakers.waitMs(target)).toBe(0);
+  const second = breakers.enter(target);
+  // One in three seconds.
+  expect(breakers.enter(target)).toBeNull();
+  second?.began();
+  await settle();
+  expect(breakers.states()).toMatchObject([{ state: "closed" }]);
+  slow?.failed();
+  await settle();
+  expect(breakers.waitMs(target)).toBe(0);
 });
 
 test("what began before it opened says nothing of a target that is left alone", async () => {

@@ -19,6 +19,8 @@ type Named = { readonly provider: string; readonly model: string };
 
 /** Permission to ask a target; whoever has it says once how it went, or that nobody will know. */
 export type Pass = {
+  /** The target answers; the verdict may take as long as the answer does. */
+  readonly began: () => void;
   readonly succeeded: () => void;
   readonly failed: () => void;
   readonly abandoned: () => void;
@@ -46,6 +48,8 @@ const callsMin = 10;
 const openMsFirst = 5_000;
 const openMsMax = 60_000;
 const knownMax = 1_000;
+/** So long a call that tries a target has it to itself. */
+const probeMs = 3_000;
 
 export class Breakers {
   readonly #needs: BreakersNeeds;
@@ -70,7 +74,7 @@ export class Breakers {
     if (breaker !== undefined && !breaker.isQuiet) return breaker.enter();
     if (breaker !== undefined) this.#known.delete(keyOf(target));
     const failed = () => this.#breakerOf(target).enter()?.failed();
-    return { succeeded: nothing, failed, abandoned: nothing };
+    return { ...untold, failed };
   }
 
   /** Of the targets that have failed lately. */
@@ -126,6 +130,11 @@ class Breaker {
   #openedAt = 0;
   #openMs = 0;
   #failedAt = Date.now();
+  /** How often in a row it was left alone. */
+  #failedTries = 0;
+  #probe: Pass | null = null;
+  #probedAt = 0;
+  #wasAbandoned = false;
 
   constructor(
     { provider, model }: Named,
@@ -134,8 +143,10 @@ class Breaker {
   ) {
     this.target = { provider, model };
     this.#since = clock.now();
-    const next = ({ attempt }: { attempt: number }) => {
-      this.#openMs = Math.min(openMsMax, openMs * 2 ** (attempt - 1));
+    const next = () => {
+      // Whoever left said nothing of the target: the next call tries it.
+      this.#openMs = this.#wasAbandoned ? 1 : Math.min(openMsMax, openMs * 2 ** this.#failedTries++);
+      this.#wasAbandoned = false;
       return { duration: this.#openMs, next };
     };
     this.#policy = circuitBreaker(handleAll, {
@@ -150,6 +161,7 @@ class Breaker {
       this.#since = clock.now();
       // By the library's own clock.
       if (state === CircuitState.Open) this.#openedAt = Date.now();
+      if (state === CircuitState.Closed) this.#failedTries = 0;
       if (state !== CircuitState.HalfOpen) turned();
     });
   }
@@ -165,16 +177,17 @@ class Breaker {
 
   waitMs(): number {
     if (!this.isOpen) return 0;
-    // While one call tries it, nobody knows yet; a second is soon enough to ask again.
-    if (this.#policy.state === CircuitState.HalfOpen) return 1_000;
+    // While one call tries it, nobody knows yet.
+    if (this.#policy.state === CircuitState.HalfOpen)
+      return Math.max(0, this.#probedAt + probeMs - Date.now());
     return Math.max(0, this.#openedAt + this.#openMs - Date.now());
   }
 
   enter(): Pass | null {
     if (!this.isOpen)
-      return { succeeded: () => this.#note(true), failed: () => this.#note(false), abandoned: nothing };
+      return { ...untold, succeeded: () => this.#note(true), failed: () => this.#note(false) };
     // The library would let a second call wait for the first one's verdict; ours goes elsewhere.
-    if (this.#policy.state === CircuitState.HalfOpen) return null;
+    if (this.#policy.state === CircuitState.HalfOpen) return this.#besideProbe();
     const verdict = Promise.withResolvers<void>();
     let isIn = false;
     this.#policy
@@ -184,8 +197,23 @@ class Breaker {
       })
       .catch(nothing);
     if (!isIn) return null;
+    this.#probedAt = Date.now();
+    const well = () => verdict.resolve();
     const failed = () => verdict.reject(new Error("the target failed again"));
-    return { succeeded: () => verdict.resolve(), failed, abandoned: failed };
+    const abandoned = () => {
+      this.#wasAbandoned = true;
+      failed();
+    };
+    this.#probe = { began: well, succeeded: well, failed, abandoned };
+    return this.#probe;
+  }
+
+  /** A try that takes its time must not keep everybody out: now and then one more call may find out that all is well. */
+  #besideProbe(): Pass | null {
+    if (this.#probe === null || this.waitMs() > 0) return null;
+    this.#probedAt = Date.now();
+    const { began, succeeded } = this.#probe;
+    return { ...untold, began, succeeded };
   }
 
   state(): BreakerState {
@@ -204,6 +232,7 @@ class Breaker {
 
 const keyOf = ({ provider, model }: Named): string => `${provider}/${model}`;
 const nothing = (): void => {};
+const untold: Pass = { began: nothing, succeeded: nothing, failed: nothing, abandoned: nothing };
 const fail = (): never => {
   throw new Error("the target failed");
 };

@@ -40,7 +40,7 @@ async function relayed(
     account: new Account(0, null),
     requestText: () => "",
     caller,
-    hidesReasoning: false,
+    unseen: null,
     noted,
   });
   let next = 1;
@@ -133,6 +133,23 @@ test("a last event with pictures in it leaves whole, and its usage is read", asy
   const passed = await relayed({ endpoint: "responses" }, pieces, false, (read) => told.push(read));
   expect(passed.equals(bytes)).toBe(true);
   expect(told).toMatchObject([{ input: 40, output: 1_056 }]);
+});
+
+test("of a last event too large for any memory the usage is read, and its end waits for the books", async () => {
+  const output = [{ type: "image_generation_call", id: "ig_1", result: "iVBORw0KGgo".repeat(500_000) }];
+  const usage = { input_tokens: 40, output_tokens: 1_056, total_tokens: 1_096 };
+  const response = { id: "resp_1", status: "completed", output, usage, user: null };
+  const body = named({ type: "response.completed", sequence_number: 9, response });
+  const bytes = new Uint8Array(Buffer.from(body));
+  for (const size of [65_536, 1_000_000, bytes.length - 1]) {
+    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      bytes.slice(i * size, (i + 1) * size),
+    );
+    const told: Usage[] = [];
+    const passed = await relayed({ endpoint: "responses" }, pieces, false, (read) => told.push(read));
+    expect(passed.equals(bytes)).toBe(true);
+    expect(told).toMatchObject([{ input: 40, output: 1_056 }]);
+  }
 });
 
 test("an event too large for any memory leaves in pieces, as it came", async () => {

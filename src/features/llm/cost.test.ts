@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { type PriceSnapshot, type Rates, ratesFor, type Usage } from "../../db/ledger.ts";
-import { costOf } from "./prices.ts";
+import { costMax, costOf } from "./prices.ts";
 import { noUsage } from "./wire.ts";
 
 const tokens = fc.oneof(fc.nat(2_000), fc.nat(2_000_000_000));
@@ -64,11 +64,13 @@ function exactly(used: Usage, snapshot: PriceSnapshot): bigint {
   );
 }
 
-test("a cost is exact to the last nano-dollar, rounded half up once", () => {
+const capped = (nano: bigint): number => Math.min(costMax, Number(nano));
+
+test("a cost is exact to the last nano-dollar, rounded half up once, and never beyond the cap", () => {
   fc.assert(
     fc.property(usage, prices, (used, snapshot) => {
       const exact = (exactly(used, snapshot) + 500_000n) / 1_000_000n;
-      expect(costOf(used, snapshot)).toBe(Number(exact));
+      expect(costOf(used, snapshot)).toBe(capped(exact));
     }),
     { numRuns: 5_000 },
   );
@@ -102,8 +104,7 @@ test("two calls cost what one with the tokens of both would, within a rounding e
       ) as Usage;
       const apart = BigInt(costOf(one, snapshot) ?? 0) + BigInt(costOf(other, snapshot) ?? 0);
       const together = (exactly(both, snapshot) + 500_000n) / 1_000_000n;
-      // Beyond nine million dollars a call a number has no room for single nano-dollars.
-      fc.pre(together < BigInt(Number.MAX_SAFE_INTEGER));
+      fc.pre(together < BigInt(costMax));
       const difference = apart - together;
       expect(difference >= -1n && difference <= 1n).toBe(true);
     }),
@@ -128,7 +129,7 @@ test("parts that do not fit into their whole never make a cost negative or count
     fc.property(anything, prices, (used, snapshot) => {
       expect(costOf(used, snapshot)).toBeGreaterThanOrEqual(0);
       const input = Math.max(used.input ?? 0, (used.cached_read ?? 0) + (used.cache_write ?? 0));
-      expect(costOf(used, flat)).toBe(input + (used.output ?? 0));
+      expect(costOf(used, flat)).toBe(Math.min(costMax, input + (used.output ?? 0)));
     }),
     { numRuns: 2_000 },
   );
@@ -150,4 +151,12 @@ test("what nobody knows costs nothing known", () => {
     costOf(null, { input: 1, cached_read: 1, cache_write: 1, output: 1 }),
     costOf(noUsage, null),
   ]).toEqual([null, null]);
+});
+
+test("no price and no counts make a cost that sums could not hold", () => {
+  const senseless = 999_999_000_000_000;
+  const rates = { input: senseless, cached_read: senseless, cache_write: senseless, output: senseless };
+  const cost = costOf({ ...noUsage, input: 1_000_000_000, output: 1_000_000_000 }, rates);
+  expect(cost).toBe(10_000 * 1e9);
+  expect(BigInt(cost ?? 0) * 900_000n < 2n ** 63n).toBe(true);
 });

@@ -4,6 +4,13 @@ import { createTokenCounter } from "./count.ts";
 const counter = createTokenCounter();
 afterAll(() => counter.close());
 
+test("a counter that is closed answers by its guess at once, so that nobody waits for it", async () => {
+  const closing = createTokenCounter();
+  const counted = closing.count(["x".repeat(400)]);
+  closing.close();
+  expect(await counted).toEqual([100]);
+});
+
 test("no text holds up the counting of the next", async () => {
   // The vocabulary is loaded by the first question.
   expect(await counter.count(["hello world, hello!", "<|endoftext|>"])).toEqual([5, 1]);

@@ -6,6 +6,8 @@
 export type CountTokens = (texts: string[]) => Promise<number[]>;
 export type TokenCounter = { count: CountTokens; close(): void };
 
+type Waiting = { readonly texts: string[]; readonly resolve: (counts: number[]) => void };
+
 const idleMs = 60_000;
 /** Loading takes half a second on an idle machine and much more on a busy one. */
 const answerMsMax = 10_000;
@@ -14,17 +16,19 @@ export function createTokenCounter(): TokenCounter {
   let worker: Worker | null = null;
   let nextId = 1;
   let idle: Timer | undefined;
-  const waiting = new Map<number, (counts: number[]) => void>();
+  const waiting = new Map<number, Waiting>();
 
   const stop = () => {
     worker?.terminate();
     worker = null;
     clearTimeout(idle);
+    // Nobody answers them any more, and an END may be waiting.
+    for (const { texts, resolve } of waiting.values()) resolve(texts.map(roughTokens));
   };
   const start = (): Worker => {
     const started = new Worker(new URL("./counting.ts", import.meta.url).href);
     started.onmessage = ({ data }: MessageEvent<{ id: number; counts: number[] }>) =>
-      waiting.get(data.id)?.(data.counts);
+      waiting.get(data.id)?.resolve(data.counts);
     started.onerror = stop;
     started.unref();
     return started;
@@ -52,13 +56,16 @@ function answer(
   worker: Worker,
   id: number,
   texts: string[],
-  waiting: Map<number, (counts: number[]) => void>,
+  waiting: Map<number, Waiting>,
 ): Promise<number[]> {
   return new Promise((resolve) => {
     const guess = setTimeout(() => resolve(texts.map(roughTokens)), answerMsMax);
-    waiting.set(id, (counts) => {
-      clearTimeout(guess);
-      resolve(counts);
+    waiting.set(id, {
+      texts,
+      resolve(counts) {
+        clearTimeout(guess);
+        resolve(counts);
+      },
     });
     worker.postMessage({ id, texts });
   });

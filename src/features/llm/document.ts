@@ -69,8 +69,12 @@ export function parseDocument(bytes: Uint8Array): unknown {
 export function relayLarge(
   document: { first: Uint8Array; more: ByteReader },
   events: {
+    /** `fail` breaks the answer off, also while the caller reads nothing of it. */
+    opened(fail: (error: unknown) => void): void;
+    /** Whether the caller waits for more, or has not read what it was given. */
+    reads(isReading: boolean): void;
     touch(): void;
-    sent(): void;
+    sent(bytes: number): void;
     settle(tail: Uint8Array): Promise<void>;
     broke(error: unknown): void;
     left(): void;
@@ -79,13 +83,15 @@ export function relayLarge(
   let tail = Buffer.from(document.first);
   return new ReadableStream<Uint8Array>(
     {
+      start: (controller) => events.opened((error) => controller.error(error)),
       async pull(controller) {
+        events.reads(true);
         try {
           const out = tail.length > tailBytes ? tail.subarray(0, tail.length - tailBytes) : null;
           if (out !== null) {
             tail = Buffer.from(tail.subarray(out.length));
             controller.enqueue(out);
-            events.sent();
+            events.sent(out.length);
             return;
           }
           const { done, value } = await document.more.read();
@@ -100,6 +106,8 @@ export function relayLarge(
         } catch (error) {
           events.broke(error);
           controller.error(error);
+        } finally {
+          events.reads(false);
         }
       },
       cancel: () => events.left(),

@@ -24,7 +24,7 @@ function exchangeIn(books: Books, more: Partial<ExchangeCall> = {}) {
       start: startRecord(),
       timeouts: defaultTimeouts,
       account: new Account(performance.now(), null),
-      hidesReasoning: false,
+      unseen: null,
       noted: () => {},
       wire: chatWire,
       requestText: () => "",
@@ -107,6 +107,7 @@ test("a stream that was cut counts for what was seen of it, whatever was reporte
     const { exchange } = exchangeIn(books, { wire: { ...chatWire, look: () => ({ ...look(), final }) } });
     const counted = exchange as unknown as { meter: { written: () => object } };
     await exchange.begin();
+    exchange.depart();
     exchange.meter.see(Buffer.from("data: {}\n\n"));
     counted.meter.written = () => ({ text: "", foldedTokens: 6 });
     await exchange.leave();
@@ -153,7 +154,7 @@ test("under a hard budget whoever breaks a call off pays for what nobody saw, an
     const { exchange } = exchangeIn(books, {
       start: startRecord({ stream, hold: nano, periods: ["per_1"], prices }),
       account: new Account(performance.now(), { nano, periods: ["per_1"] }),
-      hidesReasoning: hides,
+      unseen: { output: hides, input: false },
       wire: {
         ...chatWire,
         look: () => ({
@@ -164,6 +165,7 @@ test("under a hard budget whoever breaks a call off pays for what nobody saw, an
       },
     });
     await exchange.begin();
+    exchange.depart();
     exchange.meter.see(Buffer.from("data: {}\n\n"));
     await happen(exchange);
     await exchange.end("broken");

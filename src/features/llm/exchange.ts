@@ -11,8 +11,10 @@ import { Failure } from "../../platform/failure.ts";
 import type { NanoUsd } from "../../platform/money.ts";
 import { type Account, type Outcome, type State, withUncertainty } from "./account.ts";
 import { type CountTokens, roughTokens } from "./count.ts";
+import { marksOf } from "./kept-marks.ts";
 import { Meter } from "./meter.ts";
 import { costOf } from "./prices.ts";
+import { callerLeft } from "./rest.ts";
 import type { Watch } from "./watch.ts";
 import { noUsage, type Wire } from "./wire.ts";
 
@@ -34,7 +36,8 @@ export type ExchangeNeeds = { books: Books; count: CountTokens; watch: Watch };
 export type Caller = {
   isEndedBy: (subject: string) => boolean;
   hasLeft: () => boolean;
-  stayOpen: () => void;
+  /** Lets the connection be silent for so long, or without a bound. */
+  stayOpen: (seconds?: number) => void;
 };
 
 /** What an attempt is about, and who is told of what it came to. */
@@ -45,13 +48,18 @@ export type ExchangeCall = {
   account: Account;
   requestText: () => string;
   caller: Caller;
-  /** Whether the model thinks where nobody sees it, so that a cut answer tells too little of what it used. */
-  hidesReasoning: boolean;
+  /** What a cut answer tells too little of; null without a hard budget, where nothing hangs on it. */
+  unseen: Unseen | null;
   /** Told of the numbers before END is written, with ids of what the provider keeps. */
   noted: (usage: Usage, cost: NanoUsd | null, kept: readonly string[]) => void;
 };
 
+/** Where the gateway sees only a part of what a call uses: thoughts or audio that come out, pictures or files that go in. */
+export type Unseen = { readonly output: boolean; readonly input: boolean };
+
 const heartbeatMs = 15_000;
+/** How long a caller may leave the end of an answer unread before its connection is closed. */
+const readSecondsMax = 30;
 
 export class Exchange {
   readonly meter: Meter;
@@ -66,11 +74,15 @@ export class Exchange {
   onSilence: () => void = () => {};
   /** Called when the gateway gives the attempt up. */
   onGiveUp: (failure: Failure) => void = () => {};
+  /** True once a part of the provider's body is here. */
+  hasBody = false;
   /** False while the caller has not read what it was given: then nobody waits for the provider. */
   reading = true;
   readonly #needs: ExchangeNeeds;
   readonly #call: ExchangeCall;
   #staysOpen = false;
+  /** True once the provider may have been sent something. */
+  #asked = false;
   #dispatchedAt = 0;
   #firstByteAt: number | null = null;
   #lastByteAt = 0;
@@ -79,7 +91,7 @@ export class Exchange {
   #concluded: { ending: Ending; error: string; at: number } | null = null;
   #ended: Promise<Settled> | null = null;
   #left = false;
-  /** True when whoever asked ended it: by leaving, by not reading, or by losing the credential. */
+  /** True when the call was ended on this side of it: who asked left, did not read, lost the credential, or took too long. */
   #isCallersDoing = false;
   #delivery: Delivery = "none";
 
@@ -106,6 +118,11 @@ export class Exchange {
   /** True once the caller is known to be gone. */
   get hasLeft(): boolean {
     return this.#left;
+  }
+
+  /** True once the provider may have been sent something. */
+  get wasAsked(): boolean {
+    return this.#asked;
   }
 
   /** Milliseconds that the gateway spent before it asked a provider. */
@@ -135,6 +152,13 @@ export class Exchange {
     if (start.att === 1) account.askedAt = this.#dispatchedAt;
   }
 
+  /** The provider is asked from here on. Throws when the call is over already: then nothing was ever sent. */
+  depart(): void {
+    if (this.#left) throw callerLeft();
+    if (this.#failure !== null) throw this.#failure;
+    this.#asked = true;
+  }
+
   /** A byte has come from the provider. */
   touch(): void {
     this.#lastByteAt = performance.now();
@@ -149,9 +173,10 @@ export class Exchange {
 
   /** Gives the attempt up: the provider's connection is closed, and what waits for it fails with `failure`. */
   giveUp(failure: Failure): void {
-    if (this.#failure !== null) return;
+    // Whose END is on its way is watched until it is written, and has nothing left to give up.
+    if (this.#failure !== null || this.#ended !== null) return;
     this.#failure = failure;
-    this.#isCallersDoing = failure.kind === "unauthenticated" || !this.reading;
+    this.#isCallersDoing ||= failure.kind === "unauthenticated" || !this.reading;
     this.abort.abort();
     this.onGiveUp(failure);
   }
@@ -162,15 +187,20 @@ export class Exchange {
 
   /** The caller is gone. */
   async leave(): Promise<void> {
-    if (this.#ended !== null) return;
+    if (this.#ended !== null || this.#left) return;
     this.#left = true;
     this.#isCallersDoing = true;
-    const settled = this.end("left");
+    // While START is being written there is nothing to end: `depart` finds out.
+    if (!this.#asked) return this.abort.abort();
+    // An error status is a verdict, even when nobody waits for its body.
+    const isError = (this.status ?? 0) >= 400;
+    const settled = isError ? this.end("refused", `provider_${this.status}`) : this.end("left");
     this.abort.abort();
     await settled.catch(() => {});
   }
 
   tick(now: number): void {
+    if (this.#ended !== null) return;
     if (this.#call.caller.hasLeft()) {
       void this.leave();
       return;
@@ -201,7 +231,10 @@ export class Exchange {
 
   #lateInAll(now: number): Failure | null {
     const { totalMs } = this.#call.timeouts;
-    return now - this.#call.account.askedAt > totalMs ? timeout("the whole answer", totalMs) : null;
+    if (now - this.#call.account.askedAt <= totalMs) return null;
+    // Nobody's failure: who asks for what takes so long, or reads so slowly, must not be spared its price.
+    this.#isCallersDoing = true;
+    return timeout("the whole answer", totalMs);
   }
 
   /**
@@ -223,10 +256,13 @@ export class Exchange {
     this.#ended.catch(() => {});
   }
 
-  /** Writes END with CLOSE, once, and resolves when it is durable. What was concluded before stays so. */
+  /**
+   * Writes END with CLOSE, once, and resolves when it is durable; until then a shutdown waits. What was concluded before
+   * stays so.
+   */
   end(ending: Ending, error: string | null = null): Promise<Settled> {
     if (this.#ended === null) {
-      this.#needs.watch.remove(this);
+      if (this.#concluded !== null) this.#needs.watch.add(this);
       const was = this.#concluded;
       this.#ended =
         was === null
@@ -247,13 +283,17 @@ export class Exchange {
     return this.#counted(reported, isWhole).then((usage) => this.#write({ ...last, usage }));
   }
 
-  async #write(end: {
-    ending: Ending;
-    error: string | null;
-    usage: Usage | null;
-    endedAt: number;
-    isLast: boolean;
-  }): Promise<Settled> {
+  async #write(end: Last): Promise<Settled> {
+    try {
+      return await this.#record(end);
+    } finally {
+      this.#needs.watch.remove(this);
+      // From here on it is the caller who has to do something: read.
+      if (this.#staysOpen) this.#call.caller.stayOpen(readSecondsMax);
+    }
+  }
+
+  async #record(end: Last): Promise<Settled> {
     const { ending, error, usage, isLast } = end;
     const { start, account, noted } = this.#call;
     const outcome = this.#outcomeOf(ending, usage);
@@ -275,7 +315,7 @@ export class Exchange {
       delivery,
       first_token_ms: this.#firstByteAt === null ? null : Math.round(this.#firstByteAt - account.startedAt),
       duration_ms,
-      ...(kept.length > 0 && { kept }),
+      ...(kept.length > 0 && { kept: marksOf(kept) }),
       close: isLast ? { ...sum, status: this.sentStatus, delivery, duration_ms } : null,
     });
     return { usage, cost: sum.cost };
@@ -284,16 +324,26 @@ export class Exchange {
   #outcomeOf(ending: Ending, usage: Usage | null): Outcome {
     const state = this.#stateOf(ending);
     if (state === "failed" || this.#isFree) return { state, cost: 0, charged: 0 };
-    const { start, account, hidesReasoning } = this.#call;
+    const { start, account } = this.#call;
     const cost = costOf(usage, start.prices);
     if (account.hold === null) return { state, cost, charged: cost };
     const { nano } = account.hold;
-    const wasCut = this.#isCallersDoing && ending !== "answered" && !this.meter.isFinal;
+    const wasCut = ending !== "answered" && !this.meter.isFinal;
     if (state === "unknown" || cost === null) return { state, cost, charged: nano };
     if (!wasCut || usage === null) return { state, cost, charged: cost };
+    // Of a document nothing is known before its end, and a provider that breaks off writes its bill all the same.
+    if (!start.stream) return { state, cost, charged: Math.max(nano, cost) };
+    if (!this.#isCallersDoing) return { state, cost, charged: cost };
     // Whoever breaks a call off does not leave its price: where nobody sees what it used, it is charged as if all of it.
-    if (!start.stream || hidesReasoning) return { state, cost, charged: Math.max(nano, cost) };
+    if (this.#usesUnseen) return { state, cost, charged: Math.max(nano, cost) };
     return { state, cost, charged: costOf(withUncertainty(usage), start.prices) };
+  }
+
+  /** Whether what was seen of a cut stream is not all that it used. */
+  get #usesUnseen(): boolean {
+    const { unseen } = this.#call;
+    if (unseen?.output || this.meter.unreadBytes > 0) return true;
+    return unseen?.input === true && this.meter.usage?.input == null;
   }
 
   /** Counting a request's tokens is free at every provider that offers it. */
@@ -311,12 +361,12 @@ export class Exchange {
   /** What the provider left out, counted from the texts; of an answer that was cut, what it had said so far at least. */
   async #counted(reported: Usage | null, isWhole: boolean): Promise<Usage> {
     if (this.#isFree) return { ...noUsage, input: 0, output: 0 };
-    const told = isWhole ? (reported?.output ?? null) : null;
+    const isText = this.#call.start.endpoint !== "embeddings";
+    const told = isWhole || !isText ? (reported?.output ?? (isText ? null : 0)) : null;
     const { text, foldedTokens } = told === null ? this.meter.written() : { text: "", foldedTokens: 0 };
-    const [input, output] = await this.#needs.count([
-      reported?.input == null ? this.#call.requestText() : "",
-      text,
-    ]);
+    const texts = [reported?.input == null ? this.#call.requestText() : "", text];
+    // An END must come, whatever becomes of the counting.
+    const [input, output] = await this.#needs.count(texts).catch(() => texts.map(roughTokens));
     const written = (output ?? roughTokens(text)) + foldedTokens;
     return {
       ...(reported ?? noUsage),
@@ -328,6 +378,14 @@ export class Exchange {
 
 /** The last attempt's usage, and what the request cost. */
 export type Settled = { usage: Usage | null; cost: NanoUsd | null };
+
+type Last = {
+  ending: Ending;
+  error: string | null;
+  usage: Usage | null;
+  endedAt: number;
+  isLast: boolean;
+};
 
 const timeout = (what: string, milliseconds: number): Failure =>
   new Failure(

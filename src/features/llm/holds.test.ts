@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
+import { connect } from "node:net";
 import { asc, eq } from "drizzle-orm";
 import { attempts as attemptRows } from "../../db/schema.ts";
 import { formatUsd } from "../../platform/money.ts";
@@ -15,6 +16,7 @@ providers:
 models:
   again: { targets: [{ provider: openai, model: flaky }], retries: 1, timeouts: { first_token_ms: 200 } }
   mixed: { targets: [{ provider: spare, model: unpriced }], fallbacks: [{ provider: openai, model: priced }], retries: 0 }
+  slowdoc: { targets: [{ provider: openai, model: slowdoc }], retries: 0, timeouts: { idle_ms: 400, total_ms: 3000 } }
   ill: { targets: [{ provider: openai, model: ill }], retries: 0 }
 prices:
   "openai/*": { input: 1, output: 2 }
@@ -216,11 +218,93 @@ describe("whoever leaves", () => {
     const asking = { model: "openai/plain", stream: true, reasoning_effort: "high" };
     const thinking = await leave("asking", asking, 200);
     expect(thinking.charged_nano).toBe(thinking.hold_nano);
+    const picture = { type: "image_url", image_url: { url: "https://example.com/a.png" } };
+    const looking = { model: "openai/plain", stream: true, messages: [{ role: "user", content: [picture] }] };
+    const shown = await leave("shown", looking, 200);
+    expect(shown.charged_nano).toBe(shown.hold_nano);
+    const speaking = { model: "openai/plain", stream: true, modalities: ["text", "audio"] };
+    const heard = await leave("heard", speaking, 200);
+    expect(heard.charged_nano).toBe(heard.hold_nano);
     const seen = await leave("seen", { model: "openai/plain", stream: true }, 200);
     expect(seen).toMatchObject({ state: "estimated", output: 10 });
     expect(Number(seen.charged_nano)).toBe(Number(seen.input) * 1_000 + 12 * 2_000);
     expect(Number(seen.cost_nano)).toBe(Number(seen.input) * 1_000 + 10 * 2_000);
   }, 30_000);
+});
+
+test("what is too long to be guessed at is counted, and what is too large to be read is charged its hold", async () => {
+  await budget(1_000_000_000_000);
+  const abort = new AbortController();
+  const read = async (key: string, body: Record<string, unknown>, until: (bytes: number) => boolean) => {
+    const headers = { "idempotency-key": key };
+    const response = await robo.chat({ stream: true, ...ask, ...body }, { signal: abort.signal, headers });
+    const reader = response.body?.getReader();
+    for (let bytes = 0; !until(bytes); ) bytes += (await reader?.read())?.value?.length ?? 0;
+    await reader?.cancel();
+    return await closedRow(key);
+  };
+  provider.script("*", {
+    headers: eventStream,
+    steps: [`data: ${JSON.stringify(said("one"))}\n\n`, "stall"],
+  });
+  const content = "漢字仮名".repeat(10_000);
+  const long = { model: "openai/plain", messages: [{ role: "user", content }] };
+  const dense = await read("dense", long, (bytes) => bytes > 0);
+  // A quarter of its bytes would be 30,000.
+  expect(Number(dense.input)).toBeGreaterThan(35_000);
+  const longer = { model: "openai/plain", messages: [{ role: "user", content: content.repeat(10) }] };
+  const longest = await read("longest", longer, (bytes) => bytes > 0);
+  expect(longest.charged_nano).toBe(longest.hold_nano);
+  const event = `data: ${JSON.stringify(said("long ".repeat(1_000_000)))}`;
+  provider.script("*", { headers: eventStream, steps: [event, "stall"] });
+  const large = await read("large", { model: "openai/plain" }, (bytes) => bytes > 4_000_000);
+  expect(Number(large.output)).toBeGreaterThan(1_000_000);
+  expect(Number(large.charged_nano)).toBeGreaterThanOrEqual(Number(large.hold_nano));
+}, 60_000);
+
+describe("a document too large to hold", () => {
+  const type = { "content-type": "application/json" };
+  const begun = '{"choices":[{"index":0,"message":{"role":"assistant","content":"';
+  const megabyte = "x".repeat(1 << 20);
+
+  test("is charged its hold when the caller does not read it, however long the provider would wait", async () => {
+    const current = await budget(1_000_000_000_000);
+    const steps = [begun, { repeat: megabyte, times: 60 }, "stall" as const];
+    provider.script("slowdoc", { headers: type, steps });
+    const body = JSON.stringify({ model: "slowdoc", ...ask, max_tokens: 20_000_000, messages: [] });
+    const { hostname, port } = new URL(gateway.url);
+    const socket = connect(Number(port), hostname).pause();
+    socket.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${robo.bearer}\r\nIdempotency-Key: unread\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await Bun.sleep(1_000);
+    await gateway.parts.ledger.settled();
+    // The provider did nothing wrong, though it was silent for longer than it may be.
+    const [open] = await gateway.database.sql`select state from requests where idempotency_key = 'unread'`;
+    expect(open?.state).toBe("open");
+    const left = await closedRow("unread");
+    socket.destroy();
+    expect(left.charged_nano).toBe(left.hold_nano);
+    expect(Number(left.output)).toBeGreaterThan(0);
+    expect((await current()).held_usd).toBe("0.00");
+  }, 30_000);
+
+  test("counts for what passed of it when nobody says what it used", async () => {
+    await budget(1_000_000_000_000);
+    const breaks = [{ pause: 200 }, { cut: "fin" as const }];
+    const steps = [begun, { repeat: megabyte, times: 10 }, ...breaks];
+    provider.script("slowdoc", { headers: type, steps });
+    const headers = { "idempotency-key": "broken" };
+    const broken = await robo.chat({ model: "slowdoc", ...ask }, { headers });
+    await broken.text().catch(() => {});
+    const found = await closedRow("broken");
+    expect(Number(found.output)).toBeGreaterThan(8 << 18);
+    expect(Number(found.charged_nano)).toBeGreaterThanOrEqual(Number(found.hold_nano));
+    provider.script("slowdoc", { headers: type, steps: [begun, { repeat: megabyte, times: 10 }, '"}}]}'] });
+    const unsaid = await robo.chat({ model: "slowdoc", ...ask });
+    await unsaid.text();
+    expect(Number((await row(unsaid))?.output)).toBeGreaterThan(10 << 18);
+  });
 });
 
 test("an answer that the provider breaks off is charged as it was seen", async () => {

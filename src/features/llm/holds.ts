@@ -11,10 +11,11 @@ export type Holds = {
   isBound(subjects: Subjects): boolean;
   /**
    * Sets `nano` aside in every hard budget of these subjects, in all or in none, and returns the periods; none when no
-   * budget binds them after all. For a request that has a hold already it adds to it, in the same periods. Throws
-   * `insufficient_quota` (kind `budget`), or `budget_unavailable` when the database does not answer within 2 s.
+   * budget binds them after all. `before` is what the request holds already, 0 at first; then it adds to that, in the
+   * same periods. Throws `insufficient_quota` (kind `budget`), or `budget_unavailable` when the database does not answer
+   * within 2 s.
    */
-  take(hold: { req: string; subjects: Subjects; nano: number }): Promise<readonly string[]>;
+  take(hold: { req: string; subjects: Subjects; nano: number; before: number }): Promise<readonly string[]>;
   /** Gives back the hold of a request that was never sent and has no START. */
   drop(req: string): void;
 };

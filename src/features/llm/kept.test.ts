@@ -382,6 +382,55 @@ test("a call that would go on behind the gateway's back is refused", () => {
   }
 });
 
+test("a body full of escaped quotes is walked no slower than others", () => {
+  const content = '\\"'.repeat(15 << 20);
+  const bodies: [LlmEndpoint, string][] = [
+    [chat, `{"model":"m","messages":[{"role":"user","content":"${content}","file_id":"x"}]}`],
+    ["completions", `{"model":"m","prompt":["${content}"]}`],
+    ["responses", `{"model":"m","input":[{"id":"x","type":"${content}"}]}`],
+  ];
+  for (const [endpoint, body] of bodies) {
+    const bytes = new Uint8Array(Buffer.from(body));
+    parseRequest(endpoint, bytes);
+    const startedAt = performance.now();
+    parseRequest(endpoint, bytes);
+    expect([endpoint, performance.now() - startedAt < 300]).toEqual([endpoint, true]);
+  }
+});
+
+test("strings are outlined where they end, however many quotes they hold", () => {
+  const piece = fc.oneof(
+    fc.constantFrom('"', "\\", '\\"', "x"),
+    fc.nat(1_100).map((count) => "y".repeat(count)),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
+      const said = { content: pieces.join(""), file_id: "file-1" };
+      expect(named(chat, user(said))).toEqual(["file-1"]);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("addresses of files that a provider was handed before are ids", () => {
+  const gemini = "https://generativelanguage.googleapis.com/v1beta/files/abc";
+  const rows: [object, string[]][] = [
+    [user({ type: "video_url", video_url: { url: "ms://file-1" } }), ["ms://file-1"]],
+    [{ messages: [{ role: "system", content: "fileid://file-fe-1" }] }, ["fileid://file-fe-1"]],
+    [user({ type: "image_url", image_url: { url: gemini } }), [gemini]],
+    [{ messages: [], agent_id: "ag_1", context_id: "ctx-1" }, ["ag_1", "ctx-1"]],
+    [user({ type: "text", text: "how does ms:// or fileid://x work? see generativelanguage" }), []],
+    [user({ type: "image_url", image_url: { url: "https://example.com/files/abc" } }), []],
+  ];
+  for (const [body, ids] of rows) {
+    expect([body, named(chat, body)]).toEqual([body, ids]);
+    const escaped = JSON.stringify({ model: "m", ...body }).replaceAll("://", ":\\/\\/");
+    expect([escaped, named(chat, escaped)]).toEqual([escaped, ids]);
+    const colons = JSON.stringify({ model: "m", ...body }).replaceAll("://", "\\u003a//");
+    expect([colons, named(chat, colons)]).toEqual([colons, ids]);
+  }
+});
+
 test("a body of 32 MB without state is searched, not walked", () => {
   const body = JSON.stringify({ model: "m", messages: [{ role: "user", content: "x".repeat(30 << 20) }] });
   const bytes = new Uint8Array(Buffer.from(body));

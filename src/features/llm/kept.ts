@@ -29,12 +29,41 @@ const idKeys = new Set([
   "cachedContent",
 ]);
 
-/** What decides with them whether an id is one; a second one of these in an object could be the one that counts. */
-const decisiveKeys = new Set([...idKeys, "type", "id", "container", "audio", "input", "encrypted_content"]);
+/** The same, in chats with Mistral's agents and on Ark's kept contexts. */
+const chatIdKeys = new Set(["agent_id", "context_id", "conversation_id"]);
 
-/** Beginnings of keys, quote included, as they stand in a body that names state. */
+/** Addresses of files that were handed to a provider before: Moonshot's, DashScope's (in a system message), Gemini's. */
+const fileAddress = /^\s*(?:(?:ms|fileid):\/\/|https:\/\/generativelanguage\.googleapis\.com\/.*\bfiles\/)/i;
+
+/** What decides with them whether an id is one; a second one of these in an object could be the one that counts. */
+const decisiveKeys = new Set([
+  ...idKeys,
+  ...chatIdKeys,
+  "type",
+  "id",
+  "container",
+  "audio",
+  "input",
+  "encrypted_content",
+]);
+
+/** Pieces of keys, a quote included, as they stand in a body that names state. A body full of quotes is searched slowly for those that begin with one. */
 const markersOf: Partial<Record<LlmEndpoint, readonly Buffer[]>> = {
-  "chat/completions": ['"file_id', '"cached', '"audio"', '"vector_store'].map((key) => Buffer.from(key)),
+  "chat/completions": [
+    '"file_id',
+    '"cached',
+    '"audio"',
+    '"vector_store',
+    'agent_id"',
+    'context_id"',
+    'conversation_id"',
+    // Addresses, the colon behind them perhaps an escape.
+    '"ms:',
+    '"ms\\',
+    "fileid:",
+    "fileid\\",
+    "generativelanguage",
+  ].map((key) => Buffer.from(key)),
   responses: [
     '"id"',
     '"file_id',
@@ -107,7 +136,7 @@ class Walk {
   member(key: string, value: Outline): void {
     const named = key === "conversation" || (key === "prompt" && this.#dialect === "responses");
     if (named || key === "container") this.#take(value.kind === "object" ? memberOf(value, "id") : value);
-    if (idKeys.has(key)) this.#take(value);
+    if (this.#isIdKey(key)) this.#take(value);
     if (key === "input" && value.kind === "array") for (const item of value.items) this.#item(item);
     // The answer's voice and format, which a top-level `audio` asks for, have no id.
     this.#visit(value, key === "tools");
@@ -125,13 +154,14 @@ class Walk {
   }
 
   #visit(node: Outline, inTools: boolean): void {
+    if (node.kind === "string") this.#takeAddress(node);
     if (node.kind === "array") for (const item of node.items) this.#visit(item, inTools);
     if (node.kind !== "object") return;
     refuseRepeated(node.members);
     const type = this.#textOf(memberOf(node, "type"));
     for (const [key, value] of node.members) {
       if (this.#isOpaque(key, type, inTools)) continue;
-      if (idKeys.has(key) && !(key === "skill_id" && type === "anthropic")) this.#take(value);
+      if (this.#isIdKey(key) && !(key === "skill_id" && type === "anthropic")) this.#take(value);
       if (key === "container" && value.kind === "string") this.#take(value);
       if (key === "audio" && value.kind === "object") this.#take(memberOf(value, "id"));
       this.#visit(value, inTools || key === "tools");
@@ -142,6 +172,16 @@ class Walk {
     if (inTools && schemaKeys.has(key)) return true;
     if (opaqueKeys.has(key)) return true;
     return key === "input" && this.#dialect === "messages" && type.endsWith("tool_use");
+  }
+
+  #isIdKey(key: string): boolean {
+    return idKeys.has(key) || (this.#dialect === "chat/completions" && chatIdKeys.has(key));
+  }
+
+  #takeAddress(value: Extract<Outline, { kind: "string" }>): void {
+    if (this.#dialect !== "chat/completions") return;
+    const said = this.#textOf(value);
+    if (fileAddress.test(said)) this.ids.add(said);
   }
 
   #take(value: Outline | undefined): void {

@@ -10,7 +10,7 @@ import { Failure } from "../../platform/failure.ts";
 import type { OpenedBy } from "../../platform/guard.ts";
 import { isEndedBy } from "../../platform/principal.ts";
 import { Account, type Hold } from "./account.ts";
-import { type Admission, Admittance, type AdmittanceNeeds, type Shape } from "./admit.ts";
+import { type Admission, Admittance, type AdmittanceNeeds, type Shape, shuttingDown } from "./admit.ts";
 import { Attempts, type AttemptsNeeds } from "./attempts.ts";
 import type { BreakerState } from "./breakers.ts";
 import type { Caller } from "./exchange.ts";
@@ -25,13 +25,17 @@ import { worstCase } from "./worst-case.ts";
 export type LlmNeeds = Omit<AdmittanceNeeds, "limits"> &
   AttemptsNeeds & { gateway: () => GatewayConfig; states: Pick<States, "findProviders"> };
 
-/** How long calls that were given up get to tell their callers. */
-const partingMs = 2_000;
+/** How long calls that were given up get to be counted (`count.ts` guesses after 10 s), written down and told of. */
+const partingMs = 12_000;
 
 export class Completions {
   readonly #needs: LlmNeeds;
   readonly #attempts: Attempts;
   readonly admittance: Admittance;
+  /** Calls whose answer has not begun, from the door on: a body that is still on its way is in no watch. */
+  #unanswered = 0;
+  /** True when nothing may be sent to a provider any more. */
+  #isOver = false;
 
   constructor(needs: LlmNeeds) {
     this.#needs = needs;
@@ -41,13 +45,17 @@ export class Completions {
 
   /** Answers one call; `shape` says how its body is to be read. Throws a Failure only while nothing has been sent. */
   async complete(endpoint: LlmEndpoint, opened: OpenedBy, shape: Shape | null = null): Promise<Response> {
-    const admission = await this.admittance.admit(endpoint, opened, shape);
+    let admission: Admission | null = null;
+    this.#unanswered++;
     try {
+      admission = await this.admittance.admit(endpoint, opened, shape);
       const { asked } = admission;
       const whole = findRoute(this.#needs.gateway(), this.#needs.prices, asked.model, endpoint);
       const route = asked.keptIds.length === 0 ? whole : await this.#keepers(whole, opened, admission);
       const subjects = subjectsOf(opened, admission);
       const caller = callerOf(opened, admission);
+      if (this.#isOver) throw shuttingDown();
+      // From here on the call is watched.
       const bound = endpoint !== "messages/count_tokens" && this.#needs.holds.isBound(subjects);
       const { route: priced, hold } = bound
         ? await this.#hold(route, subjects, caller, opened, admission)
@@ -63,8 +71,10 @@ export class Completions {
         forAnthropic: llmDialect(opened.request) === "anthropic",
       });
     } catch (error) {
-      admission.release();
+      admission?.release();
       throw error;
+    } finally {
+      this.#unanswered--;
     }
   }
 
@@ -88,8 +98,9 @@ export class Completions {
     const { watch } = this.#needs;
     this.admittance.close();
     const deadline = performance.now() + milliseconds;
-    while (watch.size > 0 && performance.now() < deadline) await Bun.sleep(20);
-    watch.giveUp(new Failure("unavailable", "unavailable", "The gateway is shutting down."));
+    while (this.#unanswered + watch.size > 0 && performance.now() < deadline) await Bun.sleep(20);
+    this.#isOver = true;
+    watch.giveUp(shuttingDown());
     const partingDeadline = performance.now() + partingMs;
     while (watch.size > 0 && performance.now() < partingDeadline) await Bun.sleep(20);
   }
@@ -117,10 +128,11 @@ export class Completions {
     { asked }: Admission,
   ): Promise<{ route: Route; hold: Hold | null }> {
     const { holds, watch, prices } = this.#needs;
+    if (asked.pricedApart !== null) throw pricedApart(asked.pricedApart);
     const bounded = worstCase(asked, route, prices);
     if (bounded === null) throw priceUnknown(asked.model);
     const { nano } = bounded;
-    const taken = holds.take({ req: call.id, subjects, nano });
+    const taken = holds.take({ req: call.id, subjects, nano, before: 0 });
     const periods = await new Rest(watch, caller).outlast(taken).catch((error: unknown) => {
       // Whoever left meanwhile leaves no money behind; what was refused has none.
       void taken.then(
@@ -155,6 +167,13 @@ function callerOf({ principal, request, call }: OpenedBy, { attribution }: Admis
     stayOpen: call.stayOpen,
   };
 }
+
+const pricedApart = (key: string): Failure => {
+  const message = `\`${key}\` asks for another price than the model's own, and a hard budget applies to this call. Leave it out.`;
+  return new Failure("price", "price_unknown", message, {
+    errors: [{ path: key, code: "price_unknown", message }],
+  });
+};
 
 const priceUnknown = (model: string): Failure =>
   new Failure(

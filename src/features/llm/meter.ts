@@ -7,10 +7,14 @@
 import type { Usage } from "../../db/ledger.ts";
 import { holds } from "../../platform/bytes.ts";
 import { roughTokens } from "./count.ts";
-import { keptIdBytesMax, mergeUsage, type Sight, type Wire } from "./wire.ts";
+import { usageInTail } from "./document.ts";
+import { mergeUsage, type Sight, type Wire } from "./wire.ts";
 
 const keptBytesMax = 16 * 1024;
 const textCharsMax = 256 * 1024;
+/** More items than any answer has. */
+const keptIdsMax = 1_000;
+const pieceTailBytes = 64 * 1024;
 
 export class Meter {
   readonly #wire: Wire;
@@ -21,8 +25,11 @@ export class Meter {
   #text = "";
   /** Tokens of text that was too much to keep, by the rough guess. */
   #foldedTokens = 0;
+  /** Bytes of the answer that passed without being read. */
+  #unreadBytes = 0;
+  /** The end so far of an event that passes in pieces, where its usage stands, and what its beginning says of it. */
+  #pieces: { tail: Uint8Array[]; bytes: number; terminal: Sight["terminal"] } | null = null;
   readonly #keptIds = new Set<string>();
-  #keptIdBytes = 0;
 
   constructor(wire: Wire) {
     this.#wire = wire;
@@ -36,6 +43,11 @@ export class Meter {
   /** True once the numbers are those of the whole answer, so that a cut after this point changes nothing. */
   get isFinal(): boolean {
     return this.#final;
+  }
+
+  /** More than 0 where something of the answer was too large to be read. */
+  get unreadBytes(): number {
+    return this.#unreadBytes;
   }
 
   /** Ids of what the provider keeps of this answer, for later calls to refer to. */
@@ -67,6 +79,37 @@ export class Meter {
     if (this.#keptBytes > keptBytesMax) this.#fold();
   }
 
+  /** So much of the answer passes unread. */
+  letPass(bytes: number): void {
+    this.#unreadBytes += bytes;
+  }
+
+  /** A piece of an event that is too large to be held. */
+  seePiece(piece: Uint8Array): void {
+    this.#pieces ??= { tail: [], bytes: 0, terminal: this.#wire.terminalOf?.(piece) ?? null };
+    const { tail, terminal } = this.#pieces;
+    tail.push(piece);
+    this.#pieces.bytes += piece.length;
+    // Whole pieces, not copies: there may be gigabytes of them.
+    while (this.#pieces.bytes - (tail[0]?.length ?? 0) >= pieceTailBytes)
+      this.#pieces.bytes -= tail.shift()?.length ?? 0;
+    // The last event repeats what has been read already.
+    if (terminal === null) this.#unreadBytes += piece.length;
+  }
+
+  /** The last piece of such an event: says what is known of all of it. */
+  seeLastPiece(piece: Uint8Array): Sight {
+    this.seePiece(piece);
+    const { tail, terminal } = this.#pieces ?? { tail: [], terminal: null };
+    this.#pieces = null;
+    const usage = this.#wire.usageOfBody(usageInTail(Buffer.concat(tail).subarray(-pieceTailBytes)));
+    if (usage !== null) {
+      this.#usage = mergeUsage(this.#usage, usage);
+      this.#final ||= terminal !== null;
+    }
+    return { usage, usageOnly: false, terminal };
+  }
+
   /** Takes the usage of an answer that is one JSON document. */
   seeBody(body: unknown): void {
     this.#keepIds(this.#wire.keptOfBody(body));
@@ -78,15 +121,14 @@ export class Meter {
   /** The text of the answer so far, and the tokens of what came before it and was let go. */
   written(): { text: string; foldedTokens: number } {
     this.#fold();
-    return { text: this.#text, foldedTokens: this.#foldedTokens };
+    const unreadTokens = Math.ceil(this.#unreadBytes / 4);
+    return { text: this.#text, foldedTokens: this.#foldedTokens + unreadTokens };
   }
 
   #keepIds(ids: readonly string[]): void {
     for (const id of ids) {
-      const bytes = JSON.stringify(id).length + 1;
-      if (this.#keptIds.has(id) || this.#keptIdBytes + bytes > keptIdBytesMax) continue;
+      if (this.#keptIds.size >= keptIdsMax) return;
       this.#keptIds.add(id);
-      this.#keptIdBytes += bytes;
     }
   }
 

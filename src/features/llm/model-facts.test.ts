@@ -47,6 +47,8 @@ test("models that think out of sight are known, and so is a call that asks for i
     "claude-opus-5-5",
     "claude-haiku-5-5",
     "claude-fable-5-1",
+    "sonar-deep-research",
+    "openrouter/auto",
   ];
   for (const model of hidden) expect([model, hidesReasoning(model, asked())]).toEqual([model, true]);
   const open = [

@@ -51,6 +51,9 @@ const hides = [
   /^gemini-(?:2\.5|[3-9]|\d\d|flash|pro)/,
   /^claude-(?:[a-z]+-(?:[5-9]|\d\d)(?!\d)|fable|mythos)/,
   /^grok-(?:[3-9]|\d\d|code)/,
+  /^sonar-(?:deep-research|reasoning)/,
+  // OpenRouter's own choice may fall on any of them.
+  /^auto$/,
 ];
 
 /** True when the model may be billed for thoughts that its stream does not show, or shows only in summary. */

@@ -16,6 +16,7 @@ export type Outline =
 export type OutlineMember = readonly [key: string, value: Outline];
 
 const other: Outline = { kind: "other" };
+const walkedBytes = 1_024;
 const indexOf = Buffer.prototype.indexOf;
 const [QUOTE, COMMA, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [
   0x22, 0x2c, 0x5c, 0x7b, 0x7d, 0x5b, 0x5d,
@@ -24,8 +25,12 @@ const [QUOTE, COMMA, BACKSLASH, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRA
 /** The outline of the value that begins at `start`. */
 export const outlineOf = (bytes: Uint8Array, start: number): Outline => new Outliner(bytes, start).value();
 
-/** What the string at `start` says. Throws `invalid_json`. */
+/** Longer ones are no word that means anything here; they are told apart by how they begin. */
+const wordBytesMax = 4_096;
+
+/** What the string at `start` says, or of a long one how it begins. Throws `invalid_json`. */
 export function stringAt(bytes: Uint8Array, { start, end }: { start: number; end: number }): string {
+  if (end - start > wordBytesMax) return latin1(bytes, start + 1, start + wordBytesMax);
   try {
     return JSON.parse(utf8(bytes, start, end));
   } catch (cause) {
@@ -76,13 +81,29 @@ class Outliner {
     return { kind: "array", items };
   }
 
-  /** Natively: the strings are what is large in a body. */
+  /** Natively: the strings are what is large in a body. Behind an escaped quote byte by byte for a while: where one stands, more do. */
   #string(): { kind: "string"; start: number; end: number } {
     const start = this.#at;
-    let quote = indexOf.call(this.#bytes as Buffer, QUOTE, start + 1);
-    while (this.#isEscaped(quote)) quote = indexOf.call(this.#bytes as Buffer, QUOTE, quote + 1);
+    let from = start + 1;
+    let quote = -1;
+    while (quote === -1) {
+      const next = indexOf.call(this.#bytes as Buffer, QUOTE, from);
+      if (!this.#isEscaped(next)) quote = next;
+      else [from, quote] = this.#walk(next + 1);
+    }
     this.#at = quote + 1;
     return { kind: "string", start, end: quote + 1 };
+  }
+
+  /** How far it came, and the closing quote, or -1. */
+  #walk(from: number): [at: number, quote: number] {
+    let at = from;
+    for (const end = from + walkedBytes; at < end; at++) {
+      const byte = this.#bytes[at];
+      if (byte === QUOTE) return [at, at];
+      if (byte === BACKSLASH) at++;
+    }
+    return [at, -1];
   }
 
   #isEscaped(quote: number): boolean {

@@ -16,7 +16,9 @@ import {
   relayLarge,
   usageInTail,
 } from "./document.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Leg } from "./leg.ts";
+import { isPassing } from "./provider-failure.ts";
 import { relayStream } from "./relay.ts";
 
 /** A 2xx. Throws a Failure for what is neither JSON nor a stream, or is broken before it began. */
@@ -32,13 +34,20 @@ export async function passError(leg: Leg, upstream: Response): Promise<Response>
   const { exchange } = leg;
   // From here the idle timeout counts: a refusal has no reason to take its time.
   exchange.touch();
-  const body = await readError(upstream);
+  const body = await readError(upstream).catch((error: unknown) => {
+    // What is the caller's own fault stays so, though nobody says why.
+    if (isPassing(upstream.status) || exchange.hasLeft || !isProviders(exchange)) throw error;
+    return new Uint8Array(0);
+  });
   exchange.sentStatus = upstream.status;
   await exchange.end("refused", `provider_${upstream.status}`);
   leg.call.admission.release();
   const headers = headersOf(leg, upstream);
   return new Response(body as Uint8Array<ArrayBuffer>, { status: upstream.status, headers });
 }
+
+const isProviders = ({ failure }: Exchange): boolean =>
+  failure === null || failure.kind === "upstream_timeout";
 
 async function passStream(leg: Leg, upstream: Response): Promise<Response> {
   const { exchange, call } = leg;
@@ -47,6 +56,7 @@ async function passStream(leg: Leg, upstream: Response): Promise<Response> {
   if (reader === undefined || read === undefined || read.done)
     throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
   exchange.touch();
+  exchange.hasBody = true;
   await exchange.durable;
   leg.pass.succeeded();
   exchange.sentStatus = upstream.status;
@@ -62,9 +72,13 @@ async function passStream(leg: Leg, upstream: Response): Promise<Response> {
 
 async function passDocument(leg: Leg, upstream: Response): Promise<Response> {
   const { exchange, call } = leg;
-  const touch = () => exchange.touch();
+  leg.pass.began();
+  const touch = () => {
+    exchange.hasBody = true;
+    exchange.touch();
+  };
   // With its headers a whole answer has begun, and may not pause for ever; a stream's first token is still to come.
-  if (!call.admission.asked.stream) touch();
+  if (!call.admission.asked.stream) exchange.touch();
   const document = await readDocument(upstream, touch);
   if (document.more !== null)
     return await passLarge(leg, upstream, { first: document.bytes, more: document.more });
@@ -95,11 +109,24 @@ async function passLarge(
       .end("broken", exchange.failure?.code ?? "provider_error")
       .catch(() => {})
       .then(release);
-  exchange.onGiveUp = broke;
   const body = relayLarge(document, {
+    opened: (fail) => {
+      exchange.reading = false;
+      exchange.onGiveUp = (failure) => {
+        broke();
+        fail(failure);
+      };
+    },
+    reads: (isReading) => {
+      exchange.reading = isReading;
+    },
     touch: () => exchange.touch(),
-    sent: () => exchange.sent(),
+    sent: (bytes) => {
+      exchange.meter.letPass(bytes);
+      exchange.sent();
+    },
     settle: async (tail) => {
+      exchange.meter.letPass(tail.length);
       exchange.meter.seeBody(usageInTail(tail));
       await exchange.end("answered");
       release();

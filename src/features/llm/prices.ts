@@ -12,6 +12,7 @@ import type { NanoUsd } from "../../platform/money.ts";
 import { demoProvider } from "./demo.ts";
 import { bestPattern } from "./price-pattern.ts";
 import { findListed, type ListedModel, listedModels } from "./price-table.ts";
+import { modelNameMax } from "./route.ts";
 
 export type Prices = {
   /** Unit prices of a model at a provider, or null when nobody knows them. */
@@ -52,16 +53,27 @@ export type PricesNeeds = {
 };
 
 type Entry = PriceInForce & { claimed: boolean; untilMs: number };
+const unknown: Entry = {
+  source: null,
+  pattern: null,
+  prices: null,
+  sinceMs: null,
+  contextTokens: null,
+  claimed: false,
+  untilMs: 0,
+};
 type Overrides = ReturnType<PriceOverrides["at"]>;
 
 /** Prices that begin at a time are looked up again as each second begins. */
 const changingMs = 1_000;
+/** Names are the callers': with the longest of them these are 10 MB. */
 const keptMax = 10_000;
 
 export function createPrices({ gateway, clock, overrides }: PricesNeeds): Prices {
   const cache = new Map<string, Entry>();
   let cachedFor: { config: GatewayConfig; set: Overrides } | null = null;
   const entryOf = (provider: string, model: string): Entry => {
+    if (model.length > modelNameMax) return unknown;
     const nowMs = clock.now();
     const config = gateway();
     const set = overrides.at(nowMs);
@@ -94,9 +106,19 @@ export function createPrices({ gateway, clock, overrides }: PricesNeeds): Prices
   };
 }
 
-/** Nano-USD, rounded half up once; null when the price or the counts are not known. */
+/**
+ * 10,000 USD, far more than any call can come to at a price that is asked for anywhere. A price and counts without sense
+ * are charged no more, so that sums stay numbers: it takes 900,000 such calls to pass what the database can add up.
+ */
+export const costMax: NanoUsd = 10_000_000_000_000;
+
+/** Nano-USD, rounded half up once, `costMax` at most; null when the price or the counts are not known. */
 export function costOf(usage: Usage | null, prices: PriceSnapshot | null): NanoUsd | null {
   if (usage === null || prices === null) return null;
+  return Math.min(costMax, exactly(usage, prices));
+}
+
+function exactly(usage: Usage, prices: PriceSnapshot): NanoUsd {
   const rates = ratesFor(prices, usage.input ?? 0);
   const output = usage.output ?? 0;
   const cached = usage.cached_read ?? 0;

@@ -50,7 +50,7 @@ class StreamRelay {
   readonly #exchange: Exchange;
   readonly #reader: ByteReader;
   readonly #options: RelayOptions;
-  readonly #splitter = new SseSplitter();
+  readonly #splitter: SseSplitter;
   #first: Uint8Array | null;
   /** The terminal event and what came behind it; null while there is none. */
   #held: Uint8Array[] | null = null;
@@ -63,6 +63,7 @@ class StreamRelay {
     this.#reader = reader;
     this.#first = first;
     this.#options = options;
+    this.#splitter = new SseSplitter(options.wire.terminalOf);
   }
 
   open(controller: Controller): void {
@@ -122,9 +123,12 @@ class StreamRelay {
   #take(chunk: Uint8Array): Uint8Array | null {
     const events = this.#splitter.push(chunk);
     if (events === null) return null;
-    const { bytes, ends } = events;
-    // A piece of an event too large to hold: no text can be read from it.
-    if (ends.length === 0) return bytes;
+    const { bytes, ends, inPieces } = events;
+    if (ends.length === 0) {
+      this.#exchange.meter.seePiece(bytes);
+      return bytes;
+    }
+    if (inPieces) return this.#siftBehind(bytes, ends);
     if (!this.#exchange.meter.cares(bytes)) {
       this.#exchange.meter.keep(bytes);
       return bytes;
@@ -132,9 +136,21 @@ class StreamRelay {
     return this.#sift(bytes, ends);
   }
 
-  #sift(bytes: Uint8Array, ends: readonly number[]): Uint8Array | null {
+  /** The last piece of an event that was too large to hold, and what comes behind it. */
+  #siftBehind(bytes: Uint8Array, [first = 0, ...ends]: readonly number[]): Uint8Array | null {
+    const piece = bytes.subarray(0, first);
+    const { terminal } = this.#exchange.meter.seeLastPiece(piece);
+    this.#failed ||= terminal === "error";
+    // Without its end the event is none to whoever reads it.
+    if (terminal !== null) this.#hold(piece);
+    const behind = ends.length === 0 ? null : this.#sift(bytes, ends, first);
+    if (terminal !== null) return behind;
+    return behind === null ? piece : Buffer.concat([piece, behind]);
+  }
+
+  #sift(bytes: Uint8Array, ends: readonly number[], from = 0): Uint8Array | null {
     const passed: Uint8Array[] = [];
-    let start = 0;
+    let start = from;
     for (const end of ends) {
       const event = bytes.subarray(start, end);
       start = end;
@@ -152,6 +168,7 @@ class StreamRelay {
 
   /** An event that the provider did not finish with a blank line still counts: it closed in good order. */
   #last(): Uint8Array | null {
+    if (this.#splitter.inEvent) this.#exchange.meter.seeLastPiece(new Uint8Array(0));
     const rest = this.#splitter.rest();
     return rest.length === 0 ? null : this.#sift(rest, [rest.length]);
   }

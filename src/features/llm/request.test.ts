@@ -102,7 +102,7 @@ test("200 KB of brackets are refused before they can block the loop", () => {
 const parsed = (endpoint: LlmEndpoint, body: object) =>
   parseRequest(endpoint, bytesOf(JSON.stringify({ model: "m", ...body })));
 
-test("each endpoint's own limit of output is read, and the higher of two", () => {
+test("each endpoint's own limit of output is read, and the higher one of several", () => {
   const rows: [LlmEndpoint, object, number | null][] = [
     ["chat/completions", {}, null],
     ["chat/completions", { max_tokens: 5 }, 5],
@@ -116,6 +116,16 @@ test("each endpoint's own limit of output is read, and the higher of two", () =>
     // To some providers this is no limit at all.
     ["chat/completions", { max_tokens: 0 }, null],
     ["chat/completions", { max_tokens: 2 ** 60 }, 1_000_000_000],
+    // Another endpoint's key is nothing that a provider need mind here.
+    ["chat/completions", { max_output_tokens: 1 }, null],
+    ["completions", { max_completion_tokens: 1, max_output_tokens: 1 }, null],
+    ["completions", { max_completion_tokens: 1, max_tokens: 9 }, 9],
+    ["responses", { max_tokens: 1, max_completion_tokens: 1 }, null],
+    ["messages", { max_completion_tokens: 1, max_output_tokens: 1 }, null],
+    // It may mind it all the same, and then the higher one may be what counts.
+    ["chat/completions", { max_tokens: 5, n_predict: 9_000 }, 9_000],
+    ["responses", { max_output_tokens: 5, max_tokens: 7 }, 7],
+    ["chat/completions", { max_tokens: 5, max_output_tokens: 0 }, null],
   ];
   for (const [endpoint, body, tokens] of rows)
     expect([endpoint, body, parsed(endpoint, body).outputTokensMax]).toEqual([endpoint, body, tokens]);
@@ -180,6 +190,9 @@ test("a call that asks for reasoning is known as one", () => {
     { thinking: { type: "enabled", budget_tokens: 2_000 } },
     { thinking: { type: "adaptive" } },
     { reasoning: { effort: "none", note: "x".repeat(2_000) } },
+    { reasoning: { exclude: true } },
+    { include_reasoning: false },
+    { reasoning_format: "hidden" },
   ];
   for (const body of asks)
     expect([body, parsed("chat/completions", body).asksReasoning]).toEqual([body, true]);
@@ -190,6 +203,8 @@ test("a call that asks for reasoning is known as one", () => {
     { reasoning: { effort: "none" } },
     { reasoning: { enabled: false } },
     { thinking: { type: "disabled" } },
+    { include_reasoning: true },
+    { reasoning_format: "parsed" },
   ];
   for (const body of declines)
     expect([body, parsed("chat/completions", body).asksReasoning]).toEqual([body, false]);
@@ -237,4 +252,98 @@ test("the bound of input is never below what the body can come to", () => {
     expect([escaped, again.inputTokensMax >= again.bytes.length + beyond]).toEqual([escaped, true]);
   }
   expect(parsed("messages/count_tokens", user(page)).inputTokensMax).toBe(0);
+});
+
+test("a model's name has at most 256 characters, however it is written", () => {
+  const called = (name: string) => codeOf(`{"model":"${name}"}`);
+  expect([called("a".repeat(256)), called("\\u0061".repeat(256))]).toEqual(["accepted", "accepted"]);
+  expect([called("a".repeat(257)), called("\\u0061".repeat(257))]).toEqual([
+    "invalid_request",
+    "invalid_request",
+  ]);
+  expect(called("a".repeat(1_000_000))).toBe("invalid_request");
+});
+
+test("what goes in unseen is known: media, what a provider keeps, tools that it runs itself", () => {
+  const user = (...content: object[]) => ({ messages: [{ role: "user", content }] });
+  const tool = (type: string | null) => ({ tools: [{ type, name: "f" }] });
+  const unseen: [LlmEndpoint, object][] = [
+    ["chat/completions", user({ type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } })],
+    ["chat/completions", user({ type: "input_audio", input_audio: { data: "AAAA", format: "wav" } })],
+    ["chat/completions", user({ type: "file", file: { file_data: "data:application/pdf;base64,AAAA" } })],
+    ["chat/completions", { messages: [{ role: "assistant", audio: { id: "audio_1" } }] }],
+    ["chat/completions", { web_search_options: {} }],
+    ["chat/completions", { plugins: [{ id: "web" }] }],
+    ["responses", { input: "go on", previous_response_id: "resp_1" }],
+    [
+      "responses",
+      { input: [{ role: "user", content: [{ type: "input_image", image_url: "https://e.com" }] }] },
+    ],
+    ["responses", { input: "x", ...tool("web_search") }],
+    ["responses", { input: "x", ...tool("file_search") }],
+    ["messages", user({ type: "image", source: { type: "url", url: "https://example.com/a.png" } })],
+    ["messages", { messages: [], ...tool("web_fetch_20250910") }],
+    ["messages", { messages: [], mcp_servers: [{ type: "url", url: "https://e.com" }] }],
+  ];
+  for (const [endpoint, body] of unseen) {
+    expect([endpoint, body, parsed(endpoint, body).hasUnseenInput]).toEqual([endpoint, body, true]);
+    const escaped = JSON.stringify({ model: "m", ...body })
+      .replaceAll("_url", "\\u005furl")
+      .replaceAll("audio", "a\\u0075dio")
+      .replaceAll("web_", "w\\u0065b_")
+      .replaceAll("source", "sour\\u0063e");
+    expect([escaped, parseRequest(endpoint, bytesOf(escaped)).hasUnseenInput]).toEqual([escaped, true]);
+  }
+  const seen: [LlmEndpoint, object][] = [
+    ["chat/completions", user({ type: "text", text: 'the key "image_url": is a word here' })],
+    ["chat/completions", { messages: [], ...tool("function") }],
+    ["chat/completions", { messages: [], web_search_options: null }],
+    ["responses", { input: "x", ...tool("custom") }],
+    ["messages", { messages: [], ...tool("bash_20250124") }],
+    ["messages", { messages: [], tools: [{ name: "read", input_schema: { type: "object" } }] }],
+    ["completions", { prompt: "x" }],
+    ["embeddings", { input: "x" }],
+  ];
+  for (const [endpoint, body] of seen)
+    expect([endpoint, body, parsed(endpoint, body).hasUnseenInput]).toEqual([endpoint, body, false]);
+});
+
+test("an answer that is more than text is known", () => {
+  const asks = (body: object) => parsed("chat/completions", body).hasUnseenOutput;
+  expect([asks({ modalities: ["text", "audio"] }), asks({ audio: { voice: "alloy" } })]).toEqual([
+    true,
+    true,
+  ]);
+  expect([asks({ modalities: ["image", "text"] }), asks({ modalities: "audio" })]).toEqual([true, true]);
+  expect([asks({}), asks({ modalities: ["text"] }), asks({ modalities: null, audio: null })]).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
+
+test("a body that asks for another price than its model's says by which key", () => {
+  const apart: [string, unknown][] = [
+    ["service_tier", "priority"],
+    ["service_tier", "scale"],
+    ["service_tier", 7],
+    ["speed", "fast"],
+    ["inference_geo", "us"],
+    ["models", ["openai/o1-pro"]],
+    ["route", "fallback"],
+    ["fallbacks", [{ model: "claude-opus-4-1" }]],
+  ];
+  for (const [key, value] of apart)
+    expect([key, value, parsed("chat/completions", { [key]: value }).pricedApart]).toEqual([key, value, key]);
+  const plain: [string, unknown][] = [
+    ["service_tier", "auto"],
+    ["service_tier", "flex"],
+    ["service_tier", null],
+    ["speed", "standard"],
+    ["models", null],
+    ["metadata", { models: ["x"] }],
+  ];
+  for (const [key, value] of plain)
+    expect([key, value, parsed("messages", { [key]: value }).pricedApart]).toEqual([key, value, null]);
+  expect(codeOf('{"model":"a","Service_Tier":"priority"}')).toBe("invalid_request");
 });

@@ -10,7 +10,10 @@ import type { LlmEndpoint } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import { type Member, parseMember, scanMember, scanObject } from "../../platform/json.ts";
 import { keptIdsOf } from "./kept.ts";
+import { pricedApartBy, pricedApartKeys } from "./priced-apart.ts";
+import { modelNameMax } from "./route.ts";
 import { answersOf, inputTokensMaxOf } from "./size.ts";
+import { hasUnseenInput, hasUnseenOutput } from "./unseen.ts";
 
 export type LlmRequest = {
   readonly endpoint: LlmEndpoint;
@@ -25,10 +28,19 @@ export type LlmRequest = {
   readonly outputTokensMax: number | null;
   /** How many answers are asked for: `n`, or `best_of`, for each prompt. */
   readonly answers: number;
-  /** True when the caller asks for reasoning that the answer need not show. */
+  /** True when the caller asks for reasoning that the answer need not show, or that it is not shown. */
   readonly asksReasoning: boolean;
   /** Ids of what a provider keeps, such as an earlier response, that the call refers to and that may have been recorded. */
   readonly keptIds: readonly string[];
+  /**
+   * True when more may go in than can be counted in the body: media, what the provider keeps, tools that it runs itself.
+   * Found when it is asked for, and so are the next two.
+   */
+  readonly hasUnseenInput: boolean;
+  /** True when sounds or pictures are asked for. */
+  readonly hasUnseenOutput: boolean;
+  /** The key of the body that makes the call cost something other than its model's price, or null. */
+  readonly pricedApart: string | null;
   readonly modelAt: Member;
   /** `stream_options`, when the body has it, and its `include_usage`. */
   readonly optionsAt: Member | null;
@@ -46,9 +58,14 @@ const readKeys = [
   "max_tokens",
   "max_completion_tokens",
   "max_output_tokens",
+  "max_new_tokens",
+  "n_predict",
+  "num_predict",
   "reasoning_effort",
   "reasoning",
   "thinking",
+  "include_reasoning",
+  "reasoning_format",
   "background",
   "deferred",
   "previous_response_id",
@@ -56,7 +73,17 @@ const readKeys = [
   "container",
 ] as const;
 type Found = Partial<Record<(typeof readKeys)[number], Member>>;
-const isRead: ReadonlySet<string> = new Set(readKeys);
+const isRead: ReadonlySet<string> = new Set([...readKeys, ...pricedApartKeys]);
+
+/** Where each endpoint's own limit of output stands. A provider may not know the others, and write on. */
+const limitKeys = {
+  "chat/completions": ["max_completion_tokens", "max_tokens"],
+  completions: ["max_tokens"],
+  responses: ["max_output_tokens"],
+  messages: ["max_tokens"],
+  embeddings: [],
+  "messages/count_tokens": [],
+} as const satisfies Record<LlmEndpoint, readonly (typeof readKeys)[number][]>;
 
 /** Their answers are one document, whatever the body says. */
 const neverStreams: ReadonlySet<LlmEndpoint> = new Set(["embeddings", "messages/count_tokens"]);
@@ -68,10 +95,7 @@ const usageEndpoints: ReadonlySet<LlmEndpoint> = new Set(["chat/completions", "c
 export function parseRequest(endpoint: LlmEndpoint, bytes: Uint8Array): LlmRequest {
   const members = scanObject(bytes);
   const found = findRead(members);
-  const modelAt = found.model;
-  const model = modelAt?.kind === "string" ? String(parseMember(bytes, modelAt)) : "";
-  if (modelAt === undefined || model === "")
-    throw invalid("model", "`model` must be the name of a model, as a string.");
+  const { name: model, at: modelAt } = modelOf(bytes, found.model);
   requireKind(found.stream, "boolean", "stream", "`stream` must be true or false.");
   const optionsAt = found.stream_options ?? null;
   requireKind(optionsAt, "object", "stream_options", "`stream_options` must be an object.");
@@ -95,6 +119,15 @@ export function parseRequest(endpoint: LlmEndpoint, bytes: Uint8Array): LlmReque
     }),
     asksReasoning: asksReasoning(bytes, found),
     keptIds,
+    get hasUnseenInput() {
+      return keptIds.length > 0 || hasUnseenInput({ endpoint, bytes, members });
+    },
+    get hasUnseenOutput() {
+      return hasUnseenOutput({ endpoint, bytes, members });
+    },
+    get pricedApart() {
+      return pricedApartBy(bytes, members);
+    },
     model,
     stream: !neverStreams.has(endpoint) && isTrue(bytes, found.stream),
     asksUsage: usageEndpoints.has(endpoint) && isTrue(bytes, includeUsageAt),
@@ -104,15 +137,32 @@ export function parseRequest(endpoint: LlmEndpoint, bytes: Uint8Array): LlmReque
   };
 }
 
+/** Longer than any name can be, written all in escapes. */
+const modelBytesMax = modelNameMax * 12;
+
+function modelOf(bytes: Uint8Array, member: Member | undefined): { name: string; at: Member } {
+  if (member?.kind === "string") {
+    const isLong = member.end - member.start > modelBytesMax;
+    const name = isLong ? null : String(parseMember(bytes, member));
+    if (name === null || name.length > modelNameMax)
+      throw invalid("model", `\`model\` must have at most ${modelNameMax} characters.`);
+    if (name !== "") return { name, at: member };
+  }
+  throw invalid("model", "`model` must be the name of a model, as a string.");
+}
+
 function findRead(members: readonly Member[]): Found {
   const found: Found = {};
   for (const member of members) {
     const { key } = member;
     if (isRead.has(key)) found[key as keyof Found] = member;
-    else if (!/^[a-z0-9_]*$/.test(key)) refuseLookalike(key);
+    // Folded, no key becomes shorter than it is.
+    else if (key.length <= lookalikeMax && !/^[a-z0-9_]*$/.test(key)) refuseLookalike(key);
   }
   return found;
 }
+
+const lookalikeMax = 64;
 
 /** Some providers read keys without regard to case: to them `MAX_TOKENS` is a limit, and the last one counts. */
 function refuseLookalike(key: string): void {
@@ -155,20 +205,34 @@ function wholeNumber(bytes: Uint8Array, member: Member | undefined): number | nu
   throw invalid(member.key, `\`${member.key}\` must be a whole number from 0 up.`);
 }
 
-/** The highest that any of the keys allows: which of two a provider minds is its own affair. */
+/** Where a limit stands elsewhere, or at a server of one's own: llama.cpp heeds `n_predict` before `max_tokens`. */
+const allLimitKeys = [
+  "max_tokens",
+  "max_completion_tokens",
+  "max_output_tokens",
+  "max_new_tokens",
+  "n_predict",
+  "num_predict",
+] as const;
+
+/** The highest of all keys, for which of two a provider minds is its own affair; none without one of the endpoint's own. */
 function outputTokensMaxOf(endpoint: LlmEndpoint, bytes: Uint8Array, found: Found): number | null {
-  const limits = [found.max_tokens, found.max_completion_tokens, found.max_output_tokens]
-    .map((member) => wholeNumber(bytes, member))
-    .filter((limit) => limit !== null);
+  const limitOf = (key: keyof Found) => wholeNumber(bytes, found[key]);
+  const limits = allLimitKeys.map(limitOf).filter((limit) => limit !== null);
   if (endpoint === "embeddings" || endpoint === "messages/count_tokens") return 0;
+  const isLimited = limitKeys[endpoint].some((key) => limitOf(key) !== null);
   // To some providers 0 is no limit at all.
-  return limits.length === 0 || limits.includes(0) ? null : Math.max(...limits);
+  return !isLimited || limits.includes(0) ? null : Math.max(...limits);
 }
 
 const reasoningBytesMax = 1_024;
 
-function asksReasoning(bytes: Uint8Array, { reasoning_effort, reasoning, thinking }: Found): boolean {
+function asksReasoning(bytes: Uint8Array, found: Found): boolean {
+  const { reasoning_effort, reasoning, thinking, include_reasoning, reasoning_format } = found;
   return (
+    // OpenRouter's older key, and Groq's.
+    isSet(bytes, include_reasoning, (shown) => Boolean(shown)) ||
+    isSet(bytes, reasoning_format, (format) => format !== "hidden") ||
     isSet(bytes, reasoning_effort, (effort) => effort === "none") ||
     isSet(
       bytes,

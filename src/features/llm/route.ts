@@ -26,6 +26,9 @@ export type Target = {
   readonly weight: number;
 };
 
+/** Longer ones name nothing, and are looked up nowhere: the price table's patterns take their time over each character. */
+export const modelNameMax = 256;
+
 export type Route = {
   /** At least one target or fallback. Of the targets each is chosen as often as its weight says. */
   readonly targets: readonly Target[];
@@ -62,7 +65,11 @@ export function findRoute(
 /** Everyone behind a name, whatever they speak. Throws `model_not_found` with what would be right. */
 export function getRoute(gateway: GatewayConfig, prices: Prices, name: string): Route {
   const route =
-    configuredRoute(gateway, name) ?? qualifiedRoute(gateway, name) ?? claimedRoute(gateway, prices, name);
+    name.length > modelNameMax
+      ? null
+      : (configuredRoute(gateway, name) ??
+        qualifiedRoute(gateway, name) ??
+        claimedRoute(gateway, prices, name));
   if (route) return route;
   if (isDemo(gateway) && (name === `${demoProvider}/${demoModel}` || name === demoModel)) return demoRoute;
   throw new Failure(

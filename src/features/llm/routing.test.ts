@@ -237,15 +237,30 @@ test("one byte at a time is slow and alive, until total_ms", async () => {
 });
 
 test("a whole answer that stalls after its headers is given up after idle_ms", async () => {
-  provider.script("main", {
-    headers: { "content-type": "application/json" },
-    steps: ['{"choices":', "stall"],
-  });
+  const headers = { "content-type": "application/json" };
+  provider.script("main", { headers, steps: ["stall"] });
   provider.script("second", good);
   const startedAt = performance.now();
   const response = await robo.chat({ model: "safe" });
   expect([response.status, response.headers.get("x-specgate-model")]).toEqual([200, "second"]);
   expect(performance.now() - startedAt).toBeLessThan(1_000);
+});
+
+test("an answer that has begun is billed, so it is not asked for again", async () => {
+  const headers = { "content-type": "application/json" };
+  provider.script("main", { headers, steps: ['{"choices":', { pause: 50 }, { cut: "reset" }] });
+  const response = await robo.chat({ model: "safe" });
+  expect(response.status).toBe(502);
+  expect(await attemptsOf(response)).toEqual(["unknown openai/main 200"]);
+});
+
+test("a refusal whose words never come is the caller's own fault all the same", async () => {
+  const headers = { "content-type": "application/json" };
+  provider.script("flaky", { status: 400, headers, steps: ['{"error":', "stall"] });
+  const response = await robo.chat({ model: "again" });
+  expect(response.status).toBe(400);
+  expect(await attemptsOf(response)).toEqual(["failed openai/flaky 400"]);
+  expect(gateway.parts.completions.states().find(({ model }) => model === "flaky")?.state).not.toBe("open");
 });
 
 describe("each endpoint", () => {

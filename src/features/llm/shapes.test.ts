@@ -190,3 +190,23 @@ test("an error in the middle is told in each dialect's own way", () => {
     expect(wireOf(endpoint).look(wireOf(endpoint).errorEvent(failure)).terminal).toBe("error");
   }
 });
+
+test("a total says what was thought unseen only where it has to do with its parts", () => {
+  const read = (usage: object) => wireOf("chat/completions").usageOfBody({ usage });
+  const parts = { prompt_tokens: 10, completion_tokens: 5 };
+  expect(read({ ...parts, total_tokens: 4_015 })).toMatchObject({ output: 4_005, reasoning: 4_000 });
+  expect(read({ ...parts, total_tokens: 1_000_000_000 })).toMatchObject({ output: 5, reasoning: null });
+});
+
+test("what is billed beside the totals is counted, and a cache is found wherever it is written down", () => {
+  const read = (usage: object) => wireOf("chat/completions").usageOfBody({ usage });
+  const sonar = { prompt_tokens: 33, completion_tokens: 7_163, total_tokens: 7_196 };
+  expect(read({ ...sonar, citation_tokens: 18_029, reasoning_tokens: 91_574 })).toMatchObject({
+    ...{ input: 33 + 18_029, output: 7_163 + 91_574, reasoning: 91_574 },
+  });
+  expect(read({ ...sonar, reasoning_tokens: 5_000 })).toMatchObject({ output: 7_163, reasoning: null });
+  const parts = { prompt_tokens: 2_000, completion_tokens: 10, total_tokens: 2_010 };
+  expect(read({ ...parts, cache_creation_input_tokens: 1_900 })).toMatchObject({ cache_write: 1_900 });
+  const details = { cached_tokens: 0, cache_creation_input_tokens: 1_900 };
+  expect(read({ ...parts, prompt_tokens_details: details })).toMatchObject({ cache_write: 1_900 });
+});

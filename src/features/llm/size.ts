@@ -44,25 +44,29 @@ export function inputTokensMaxOf(
   const tools = members.some(({ key }) => key === "tools") ? toolsTokens : 0;
   const text = bytes.length + framingTokens + tools + kept;
   if (media === undefined) return text;
-  const isEscaped = hasLetterEscapes(bytes);
-  const count = isEscaped ? outlinedKeys(bytes, members) : (key: string) => keysIn(bytes, key);
+  const count = keyCounts(bytes, members);
   const images = sum(media.images.map(count));
   // Anthropic's parts have one key for both, and their type beside it.
-  const isDocument = endpoint === "messages" && (isEscaped || holds(bytes, documentType));
+  const isDocument = endpoint === "messages" && (hasLetterEscapes(bytes) || holds(bytes, documentType));
   const files = sum(media.files.map(count));
   return text + images * (isDocument ? fileTokensMax : imageTokensMax) + files * fileTokensMax;
 }
 
 const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
 
+/** How often a key stands in a body, at any depth, however it is written. */
+export const keyCounts = (bytes: Uint8Array, members: readonly Member[]): ((key: string) => number) =>
+  hasLetterEscapes(bytes) ? outlinedKeys(bytes, members) : (key) => keysIn(bytes, key);
+
 /** How often a key stands in the bytes: its name in quotes, and a colon behind it. */
 function keysIn(bytes: Uint8Array, key: string): number {
-  const name = Buffer.from(`"${key}"`);
+  // Without the first quote: a body full of quotes would be looked at slowly.
+  const name = Buffer.from(`${key}"`);
   let count = 0;
   for (let at = find(bytes, name, 0); at !== -1; at = find(bytes, name, at + 1)) {
     let next = at + name.length;
     while (isSpace(bytes[next])) next++;
-    if (bytes[next] === 0x3a) count++;
+    if (bytes[next] === 0x3a && bytes[at - 1] === 0x22) count++;
   }
   return count;
 }
@@ -73,7 +77,7 @@ const find = (bytes: Uint8Array, name: Buffer, from: number): number =>
 const isSpace = (byte: number | undefined): boolean =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-/** The same for a body whose keys may be written with escapes. */
+/** For a body whose keys may be written with escapes. */
 function outlinedKeys(bytes: Uint8Array, members: readonly Member[]): (key: string) => number {
   const counts = new Map<string, number>();
   const visit = (node: Outline): void => {

@@ -25,11 +25,12 @@ export type SpendingNeeds = {
   projectSpent: (projectId: string, tokens: number) => void;
 };
 
-/** Of so many models a day it is remembered that they were told of; the database knows it of all. */
-const toldMax = 1_000;
+/** Names of models are the callers', and each would be told of: of so many at one provider in an hour, no further ones. */
+const toldPerHour = 20;
+const hourMs = 3_600_000;
 
 export function createSpending(needs: SpendingNeeds): Noted {
-  const told = new Set<string>();
+  const isNews = createNews();
   return ({ call, start, usage, cost, kept }) => {
     const tokens = (usage.input ?? 0) + (usage.output ?? 0);
     needs.spent(call.principal.credentialId, tokens);
@@ -38,10 +39,26 @@ export function createSpending(needs: SpendingNeeds): Noted {
     if (cost !== null) return;
     const { provider, model, req } = start;
     const once = `price.unknown:${provider}/${model}:${start.at.slice(0, 10)}`;
-    if (told.has(once)) return;
-    if (told.size >= toldMax) told.clear();
-    told.add(once);
+    if (!isNews(provider, once, Date.parse(start.at))) return;
     needs.raise({ type: "price.unknown", once, payload: { provider, model, request_id: req } });
+  };
+}
+
+/** The database knows what was told of on a day; here is remembered what need not be told again, and how much was. */
+function createNews(): (provider: string, once: string, atMs: number) => boolean {
+  const told = new Map<string, Set<string>>();
+  let hour = 0;
+  return (provider, once, atMs) => {
+    const now = Math.floor(atMs / hourMs);
+    if (now > hour) {
+      told.clear();
+      hour = now;
+    }
+    const ofProvider = told.get(provider) ?? new Set();
+    told.set(provider, ofProvider);
+    if (ofProvider.has(once) || ofProvider.size >= toldPerHour) return false;
+    ofProvider.add(once);
+    return true;
   };
 }
 

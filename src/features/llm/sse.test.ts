@@ -72,12 +72,28 @@ test("events are found when the stream comes one byte at a time", () => {
 test("a line without an end is let through in pieces and does not fill the memory", () => {
   const splitter = new SseSplitter();
   let passed = 0;
-  for (let i = 0; i < 64; i++)
+  for (let i = 0; i < 16; i++)
     passed += splitter.push(new Uint8Array(64 * 1024).fill(0x61))?.bytes.length ?? 0;
-  expect(passed).toBe(4 << 20);
+  expect(passed).toBe(1 << 20);
   expect(splitter.inEvent).toBe(true);
   const next = new Uint8Array(1_000).fill(0x61);
   expect(splitter.push(next)?.bytes).toBe(next);
+});
+
+test("the last event may be larger, and whatever its pieces are its bytes stay in order", () => {
+  const head = Buffer.from("event: last\ndata: ");
+  const body = Buffer.from(Array.from({ length: 3_000_000 }, (_, i) => 0x61 + (i % 26)));
+  const bytes = Buffer.concat([head, body, Buffer.from("\n\n"), Buffer.from("data: x\n\n")]);
+  for (const size of [700, 65_536, 100_000, 2_000_000]) {
+    const splitter = new SseSplitter((begin) => (Buffer.from(begin).includes("last") ? "done" : null));
+    const found = [];
+    for (let at = 0; at < bytes.length; at += size) {
+      const events = splitter.push(bytes.subarray(at, at + size));
+      if (events !== null) found.push(events);
+    }
+    expect(found.flatMap(({ ends }) => ends)).toHaveLength(2);
+    expect(Buffer.concat(found.map((events) => events.bytes)).equals(bytes)).toBe(true);
+  }
 });
 
 test("the payload of an event is its data lines, and a comment has none", () => {

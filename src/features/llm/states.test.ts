@@ -4,6 +4,7 @@ import { providerStates } from "../../db/schema.ts";
 import { testDatabase } from "../../testing/cluster.ts";
 import { type Actor, startGateway } from "../../testing/gateway.ts";
 import { json } from "../../testing/provider-script.ts";
+import { markOf } from "./kept-marks.ts";
 import { States } from "./states.ts";
 
 let database: Database;
@@ -15,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => close());
 
 const recorded = (provider: string, id: string, owner: string) =>
-  database.db.insert(providerStates).values({ provider, id, owner, at: new Date() });
+  database.db.insert(providerStates).values({ provider, id: markOf(id), owner, at: new Date() });
 
 /** States that do not wait for the clock, and tell how long they would have. */
 function states(meanwhile: (milliseconds: number) => Promise<unknown> = async () => {}) {
@@ -77,7 +78,7 @@ test("what no call is ever given is not asked for", async () => {
   expect(
     (
       await made.findProviders(
-        Array.from({ length: 201 }, (_, i) => `id_${i}`),
+        Array.from({ length: 1_001 }, (_, i) => `id_${i}`),
         "prj_1",
       )
     ).size,
@@ -137,8 +138,35 @@ models:
     await gateway.row("req_none");
     const rows = await gateway.database.db.select().from(providerStates);
     expect(rows.map(({ provider, id, owner }) => [provider, id, owner])).toEqual([
-      ["openai", "resp_kept", robo.projectId],
+      ["openai", markOf("resp_kept"), robo.projectId],
     ]);
+  } finally {
+    await gateway.close();
+  }
+}, 30_000);
+
+test("all items of a long answer may be sent back, also to another process", async () => {
+  const gateway = await startGateway();
+  try {
+    const { robo, mallory } = gateway;
+    const output = Array.from({ length: 60 }, (_, i) => ({
+      type: "reasoning",
+      id: `rs_${i}`.padEnd(53, "0"),
+    }));
+    gateway.provider.script("*", json({ id: "resp_long", object: "response", output, usage }));
+    const ask = async (actor: Actor, input: unknown) => {
+      const body = JSON.stringify({ model: "openai/m", input });
+      const headers = { "content-type": "application/json" };
+      return (await actor.fetch("/v1/responses", { method: "POST", headers, body })).status;
+    };
+    expect(await ask(robo, "hi")).toBe(200);
+    const items = output.map((item) => ({ ...item, summary: [] }));
+    expect(await ask(robo, items)).toBe(200);
+    expect(await ask(mallory, items)).toBe(400);
+    await gateway.row("req_none");
+    const made = new States({ db: gateway.database.db });
+    const ids = ["resp_long", ...output.map(({ id }) => id)];
+    expect([...(await made.findProviders(ids, robo.projectId))]).toEqual(["openai"]);
   } finally {
     await gateway.close();
   }

@@ -2,19 +2,21 @@
  * What providers keep for whom: an id that a provider gave out is honoured only for the project, or outside of projects
  * the principal, that got it, and only at that provider.
  *
- * The rows are written by the merge of the ledger, from the END of the call that was given the id; this room only reads
- * them, and remembers what went through this process, since a caller may follow up before its row is there.
+ * The rows are written by the merge of the ledger, from the END of the call that was given the id, and hold marks of ids;
+ * this room only reads them, and remembers what went through this process, since a caller may follow up before its row is
+ * there, and since an answer may have more ids than an END has room for.
  */
 import { and, eq, inArray } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { providerStates } from "../../db/schema.ts";
+import { markOf } from "./kept-marks.ts";
 import { isKeptId } from "./wire.ts";
 
 const rememberedMax = 20_000;
 /** A row comes with the drain, normally within a second of END; another instance's call may ask before that. */
 const laterMs = [300, 1_000] as const;
 /** More than any call has reason to name. */
-const idsMax = 200;
+const idsMax = 1_000;
 
 export type StatesNeeds = { db: Db; sleep?: (milliseconds: number) => Promise<void> };
 
@@ -60,13 +62,14 @@ export class States {
 
   /** Rows and memory together: of two ids in one call, the one may be old and the other a moment young. */
   async #recorded(ids: readonly string[], owner: string): Promise<ReadonlySet<string>> {
+    const marks = new Map(ids.map((id) => [id, markOf(id)]));
     const rows = await this.#db
       .select({ id: providerStates.id, provider: providerStates.provider })
       .from(providerStates)
-      .where(and(inArray(providerStates.id, ids), eq(providerStates.owner, owner)));
+      .where(and(inArray(providerStates.id, [...marks.values()]), eq(providerStates.owner, owner)));
     const providers = Map.groupBy(rows, (row) => row.id);
     return allOf(ids, (id) => [
-      ...(providers.get(id) ?? []).map((row) => row.provider),
+      ...(providers.get(marks.get(id) ?? "") ?? []).map((row) => row.provider),
       ...(this.#remembered.get(keyOf(owner, id)) ?? []),
     ]);
   }

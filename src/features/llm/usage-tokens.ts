@@ -24,18 +24,22 @@ function usageOf(usage: Record<string, unknown>): Usage | null {
   const input = tokens(usage.prompt_tokens) ?? tokens(usage.input_tokens);
   const output = tokens(usage.completion_tokens) ?? tokens(usage.output_tokens);
   if (input === null && output === null) return null;
-  const hidden = hiddenTokens(input, output, tokens(usage.total_tokens));
+  const apart = besides(usage);
+  const hidden = apart.output + hiddenTokens(input, output, tokens(usage.total_tokens));
   const audioInput = tokens(into.audio_tokens);
   const audioOutput = tokens(outOf.audio_tokens);
   const isAudio = audioInput !== null || audioOutput !== null;
   return {
     ...noUsage,
-    input,
+    input: input === null ? null : input + apart.input,
     output: output === null ? null : output + hidden,
-    // DeepSeek and Moonshot report their cache beside the details, not in them.
+    // DeepSeek and Moonshot report their cache beside the details, not in them; LiteLLM writes to a cache likewise.
     cached_read:
       tokens(into.cached_tokens) ?? tokens(usage.prompt_cache_hit_tokens) ?? tokens(usage.cached_tokens),
-    cache_write: tokens(into.cache_write_tokens),
+    cache_write:
+      tokens(into.cache_write_tokens) ??
+      tokens(into.cache_creation_input_tokens) ??
+      tokens(usage.cache_creation_input_tokens),
     reasoning: tokens(outOf.reasoning_tokens) ?? (hidden > 0 ? hidden : null),
     audio: isAudio ? (audioInput ?? 0) + (audioOutput ?? 0) : null,
     ...(audioInput ? { audio_input: audioInput } : {}),
@@ -44,10 +48,25 @@ function usageOf(usage: Record<string, unknown>): Usage | null {
 }
 
 /**
+ * Perplexity's deep research bills sources that it read and its thoughts beside both totals (docs.perplexity.ai, "Sonar
+ * deep research"). Elsewhere a `reasoning_tokens` in this place is a part of the output.
+ */
+function besides(usage: Record<string, unknown>): { input: number; output: number } {
+  const cited = tokens(usage.citation_tokens);
+  if (cited === null) return { input: 0, output: 0 };
+  return { input: cited, output: tokens(usage.reasoning_tokens) ?? 0 };
+}
+
+/**
  * Gemini's compatible endpoint and xAI's leave the thoughts out of `completion_tokens` and bill them as output; only the
- * total has them (ai.google.dev, "OpenAI compatibility" and "Thinking"; docs.x.ai, "Reasoning").
+ * total has them (ai.google.dev, "OpenAI compatibility" and "Thinking"; docs.x.ai, "Reasoning"). A total that has nothing
+ * to do with its parts says nothing.
  */
 function hiddenTokens(input: number | null, output: number | null, total: number | null): number {
   if (input === null || output === null || total === null) return 0;
-  return Math.max(0, total - input - output);
+  const hidden = Math.max(0, total - input - output);
+  return hidden <= thoughtsMax + 10 * (input + output) ? hidden : 0;
 }
+
+/** As much as a model thinks about a short question. */
+const thoughtsMax = 100_000;

@@ -3,6 +3,7 @@
  * events"). A stream ends with one event that holds the whole response, usage and ids included; until then nothing in
  * it speaks to the books.
  */
+import { latin1 } from "../../platform/bytes.ts";
 import { openaiBody } from "../../platform/dialects.ts";
 import { eventPayload } from "./sse.ts";
 import { usageOfChunk } from "./usage-tokens.ts";
@@ -20,6 +21,9 @@ const terminals: Readonly<Record<string, Sight["terminal"]>> = {
   "response.failed": "error",
   error: "error",
 };
+
+/** Its name stands first, as the event's own or as the first member of what it says. */
+const lastType = /^(?:event: ?|data: ?\{\s*"type"\s*:\s*")(response\.(?:completed|incomplete|failed))\b/;
 
 export const responsesWire: Wire = {
   markers,
@@ -42,6 +46,10 @@ export const responsesWire: Wire = {
       terminal,
       ...(kept.length > 0 ? { kept } : {}),
     };
+  },
+  terminalOf(head) {
+    const type = lastType.exec(latin1(head, 0, Math.min(head.length, 256)))?.[1] ?? "";
+    return terminals[type] ?? null;
   },
   textOf(event) {
     const said = record(parseJson(eventPayload(event) ?? ""));

@@ -22,6 +22,8 @@ export type Wire = {
   /** Byte strings, one of which stands in every event that `look` needs to see. All others pass unread. */
   readonly markers: readonly Buffer[];
   look(event: Uint8Array): Sight;
+  /** What an event is that repeats the whole answer and may be too large to be held, told by its first bytes. */
+  terminalOf?(head: Uint8Array): Sight["terminal"];
   /** The text that this event adds to the answer, for counting tokens that nobody else counted. */
   textOf(event: Uint8Array): string;
   /** The same two questions for an answer that is one JSON document. */
@@ -98,8 +100,6 @@ export function parseJson(payload: string): unknown {
   }
 }
 
-/** All of them ride in one journal record, whose room is bounded: this much as JSON. */
-export const keptIdBytesMax = 1_000;
 /** What Postgres can store and no header or log stumbles over; every provider's ids are such. */
 const idForm = /^[\x21-\x7e]{1,128}$/;
 

@@ -36,7 +36,7 @@ export function signInOf(jti: string): string | null {
 /** Made by exchange, for a helper, and so not the app's own. */
 export const isExchanged = (jti: string): boolean => jti.includes(childMark);
 
-/** What is limited as one: a client's token with all that is exchanged for it, an app with all of its tokens. */
+/** A person's app with all of its tokens, those for its helpers among them: what is limited as one. */
 export const rootOf = (jti: string): string => signInOf(jti) ?? jti.split(childMark, 1)[0] ?? jti;
 
 /** Every subject whose revocation ends the token: its sign-in, its ancestors, itself. */

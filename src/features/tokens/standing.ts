@@ -41,7 +41,8 @@ export function standingOfToken(claims: Claims, holder: TokenHolder | undefined)
   return stands(project, {
     ...owner.identity,
     credential: "access_token",
-    credentialId: rootOf(claims.jti),
+    // A client makes itself as many tokens as it likes: each with limits of its own would be none.
+    credentialId: isRunner ? client.id : rootOf(claims.jti),
     endsWith: [...owner.endsWith, ...endsWith(claims.jti)],
     signInId: isExchanged(claims.jti) ? null : signInOf(claims.jti),
     keyId: null,

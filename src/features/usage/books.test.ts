@@ -62,6 +62,20 @@ describe("books kept in the database", () => {
     expect(hour).toEqual({ requests: 1, unknown_nano: 42 });
   });
 
+  test("end every attempt that an earlier run left open, and the request also where all of them had ended", async () => {
+    const earlier = databaseBooks({ sql: database.sql, owner: { ...owner, epoch: 1 }, log: silentLog });
+    const [first, between] = [startRecord({ hold: 42 }), startRecord({ hold: 7 })];
+    const second = startRecord({ ...first, att: 2, hold: 84 });
+    for (const start of [first, second, between]) await earlier.start(start).durable;
+    await earlier.end(endRecord(between, { state: "failed", cost: null, close: null }));
+    expect(await closeForgotten(database.sql, owner)).toBe(2);
+    expect(await rowOf(first.req)).toMatchObject({ state: "unknown", charged_nano: 84 });
+    expect(await rowOf(between.req)).toMatchObject({ state: "unknown", charged_nano: 7 });
+    const states =
+      await database.sql`select state from attempts order by request_id = ${between.req}, attempt`;
+    expect(states.map(({ state }) => state)).toEqual(["unknown", "unknown", "failed"]);
+  });
+
   test("refuse a call while the database is away, and tell it afterwards how those in flight ended", async () => {
     const cluster = await ownCluster();
     const endpoint = cluster.embedded.gateway;

@@ -10,7 +10,7 @@ import { Failure } from "../../platform/failure.ts";
 import { isEndedBy, type Principal } from "../../platform/principal.ts";
 import type { CallFilters, ExportFormat, RequestRow } from "./contract.ts";
 import { csvLine } from "./csv.ts";
-import { listRequestsOnward, type Position } from "./store.ts";
+import { type Position, searchCalls } from "./store-calls.ts";
 import { sightOf, withAttempts } from "./usage.ts";
 
 export type ExportsNeeds = {
@@ -73,6 +73,7 @@ class Export {
   readonly #since = new Date(Date.now() - clocksApartMs);
   readonly #stopListening: () => void;
   #isEnded = false;
+  #isClosed = false;
   #idle: Timer | null = null;
 
   private constructor(
@@ -110,8 +111,12 @@ class Export {
         pull: async (controller) => {
           this.#watch(() => controller.error(brokenOff()));
           try {
-            const piece: Piece = next ?? (await this.#readOn(position));
+            let piece: Piece = next ?? (await this.#readOn(position));
             next = null;
+            // What is rare is looked for a while at a time. Nobody asks again for a piece that brought nothing.
+            while (piece.text === "" && piece.position !== null && !this.#isClosed)
+              piece = await this.#readOn(piece.position);
+            if (this.#isClosed) return;
             position = piece.position;
             if (piece.text !== "") controller.enqueue(this.#encoder.encode(piece.text));
             if (position !== null) return;
@@ -141,11 +146,11 @@ class Export {
     const { db } = this.needs;
     const { principal, filters, format } = this.asked;
     const sight = sightOf(principal);
-    const rows = await listRequestsOnward(db, { sight, filters, position, rowsMax: pageRows });
+    const asked = { sight, filters, position, order: "oldest", rowsMax: pageRows } as const;
+    const { rows, next } = await searchCalls(db, asked);
     const shown = await withAttempts(db, rows);
     const text = shown.map(format === "csv" ? csvRow : jsonLine).join("");
-    const last = rows.length === pageRows ? rows.at(-1) : undefined;
-    return { text, position: last === undefined ? null : { at: last.at.toISOString(), id: last.id } };
+    return { text, position: next };
   }
 
   /** A reader that takes nothing holds nothing for long. */
@@ -158,6 +163,7 @@ class Export {
   }
 
   #close(): void {
+    this.#isClosed = true;
     if (this.#idle !== null) clearTimeout(this.#idle);
     this.#stopListening();
     this.release();

@@ -8,6 +8,7 @@ import { mergeBatch } from "./merge.ts";
 import { summarise } from "./present.ts";
 import { findDifferences } from "./self-check.ts";
 import type { Sight } from "./store.ts";
+import { foldPiece } from "./store-folds.ts";
 import { type SumQuestion, sumUsage } from "./store-sums.ts";
 
 const { database, drop } = await testDatabase();
@@ -159,3 +160,60 @@ test("two instances that fold and merge at once come to the same sums", async ()
   await database.sql.unsafe("delete from usage_marks; delete from usage_spans");
   expect(await answers()).toEqual(folded);
 });
+
+test("what comes while an hour is half folded is counted once, on whichever side of the mark", async () => {
+  const at = (number: number) => ({
+    at: new Date(today - 5 * dayMs + (number % 2) * 1_800_000).toISOString(),
+  });
+  const inOneHour = (number: number) => {
+    const [start, end] = callOf(number, 5);
+    return [{ ...start, ...at(number) }, end] as LedgerRecord[];
+  };
+  await merge(...Array.from({ length: 200 }, (_, number) => inOneHour(number)).flat());
+  let late = 1_000;
+  let pieces = 0;
+  for (let isDone = false; !isDone; pieces++) {
+    ({ isDone } = await foldPiece(database, 0.25));
+    if (pieces < 40) await merge(...inOneHour(late++), ...inOneHour(late++));
+    const [sums] = await database.sql`
+      select (select sum(charged_nano) from requests)::int as charged,
+        sum_charged('global', null, 'epoch', null)::int as global,
+        sum_charged('client', 'cli_1', 'epoch', null)::int as client,
+        (select sum(charged_nano) from requests where client_id = 'cli_1')::int as "ofClient"`;
+    expect([sums?.global, sums?.client]).toEqual([sums?.charged, sums?.ofClient]);
+  }
+  expect(pieces).toBeGreaterThan(40);
+  const folded = await answers();
+  expect(await findDifferences(database.db, { now: today, pauseMs: 0 })).toEqual([]);
+  await database.sql.unsafe("delete from usage_marks; delete from usage_spans");
+  expect(await answers()).toEqual(folded);
+}, 60_000);
+
+test("a day of very many groups is folded without keeping the merges waiting", async () => {
+  const count = 20_000;
+  await merge(...callOf(1, 3));
+  await database.sql`
+    insert into usage_tag_hours
+    select 'many=' || n, hour, provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id,
+      requests, errors, input, output, cached_read, cache_write, reasoning, audio, cost_nano, charged_nano, unknown_nano,
+      latency, first_token
+    from usage_hours cross join generate_series(1, ${count}) as n`;
+  const waits: number[] = [];
+  let isFolding = true;
+  const merging = (async () => {
+    for (let number = 2; isFolding; number++) {
+      const began = performance.now();
+      await merge(...callOf(number, 0));
+      waits.push(performance.now() - began);
+      await Bun.sleep(20);
+    }
+  })();
+  expect(await foldDays(database, { pauseMs: 10 })).toBeGreaterThan(1);
+  isFolding = false;
+  await merging;
+  expect(waits.length).toBeGreaterThan(20);
+  expect(Math.max(...waits)).toBeLessThan(1_000);
+  const [days] = await database.sql`
+    select count(*)::int as n from usage_spans where span = 'day' and level = 'totals' and tag like 'many=%'`;
+  expect(days?.n).toBe(count);
+}, 60_000);

@@ -1,31 +1,37 @@
 /**
  * Folds the hours of days that are over into days and months, so that a long span is summed from few rows.
  *
- * One day is one transaction, during which nobody merges; what comes for a folded day later, the merge adds to its
- * days and months itself (merge.sql). So at every moment a folded day equals its hours. Any instance may fold.
+ * A little at a time (store-folds.ts), because nobody merges meanwhile; what comes for a folded day later, the merge adds
+ * to its days and months itself (merge.sql). So at every moment a folded day equals its hours. Any instance may fold.
  */
 import type { Database } from "../../db/database.ts";
 import type { Log } from "../../platform/log.ts";
-import { findNextDay, foldDay } from "./store-folds.ts";
+import { foldPiece } from "./store-folds.ts";
 
 export type FoldTerms = {
-  /** Ends it after the day in hand. */
+  /** Ends it after the piece in hand. */
   readonly signal?: AbortSignal;
-  /** For merges, which wait while a day is folded. */
+  /** For merges, which wait while a piece is folded. */
   readonly pauseMs: number;
+  /** In one piece; some tens of milliseconds. */
+  readonly rows?: number;
 };
+
+const rowsUsual = 500;
 
 /** How many days were folded. A day is over an hour after its end, by the database's clock. */
 export async function foldDays(
   database: Pick<Database, "db" | "transaction">,
-  { signal, pauseMs }: FoldTerms,
+  { signal, pauseMs, rows = rowsUsual }: FoldTerms,
 ): Promise<number> {
-  for (let folded = 0; ; folded++) {
-    const day = await findNextDay(database.db);
-    if (day === null || signal?.aborted) return folded;
-    if (!(await database.transaction((tx) => foldDay(tx, day)))) return folded;
+  let folded = 0;
+  while (!signal?.aborted) {
+    const { days, isDone } = await foldPiece(database, rows);
+    folded += days;
+    if (isDone) break;
     await Bun.sleep(pauseMs);
   }
+  return folded;
 }
 
 const firstMs = 90_000;
@@ -37,7 +43,7 @@ export function keepFolding(database: Pick<Database, "db" | "transaction">, log:
   let running: Promise<void> | null = null;
   const run = async () => {
     try {
-      const days = await foldDays(database, { signal: stopping.signal, pauseMs: 250 });
+      const days = await foldDays(database, { signal: stopping.signal, pauseMs: 100 });
       if (days > 0) log.info("hours of usage were folded", { days });
     } catch (error) {
       log.warn("hours of usage could not be folded right now", { error });
@@ -51,7 +57,7 @@ export function keepFolding(database: Pick<Database, "db" | "transaction">, log:
   const first = setTimeout(begin, firstMs);
   const hourly = setInterval(begin, everyMs);
   return {
-    /** Resolves when the day in hand is done. */
+    /** Resolves when the piece in hand is done. */
     async stop(): Promise<void> {
       clearTimeout(first);
       clearInterval(hourly);

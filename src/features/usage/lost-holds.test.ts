@@ -32,7 +32,7 @@ type Boot = { instance: string; epoch: number; bootId: string };
 async function hold(boot: Boot, nano: number): Promise<StartRecord> {
   const holds = new BudgetHolds({ sql, boot, log: silentLog });
   const req = newId("req");
-  const periods = await holds.take({ req, subjects, nano });
+  const periods = await holds.take({ req, subjects, nano, before: 0 });
   await holds.stop();
   return startRecord({ req, hold: nano, periods: [...periods] });
 }
@@ -233,7 +233,7 @@ describe("an instance that is lost", () => {
     const start = await hold(lost, 700);
     await merge(start, endRecord(start, { cost: 5, close: { charged: 5 } }));
     const late = new BudgetHolds({ sql, boot: lost, log: silentLog });
-    await late.take({ req: start.req, subjects, nano: 700 });
+    await late.take({ req: start.req, subjects, nano: 700, before: 0 });
     await late.stop();
     expect(await period()).toMatchObject({ spent_nano: 5, held_nano: 700 });
     expect(await dropOverHolds(sql)).toBe(1);

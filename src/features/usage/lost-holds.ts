@@ -10,17 +10,17 @@ import type { LostRecord } from "../../db/ledger.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { Log } from "../../platform/log.ts";
 import { mergeBatch, type Owner } from "./merge.ts";
+import { type Attempted, lostAtts } from "./watermarks.ts";
 
 /** How many holds were given back, and how many calls became unknown. */
 export type SettledHolds = { dropped: number; charged: number };
 
-type HoldRow = {
+type HoldRow = Attempted & {
   req: string;
   nano: number;
   periods: string[];
   boot_id: string;
   state: string | null;
-  att: number;
 };
 
 const batchMax = 500;
@@ -85,8 +85,9 @@ async function settle(sql: Sql, owner: Owner, { below, isNeverSent }: Terms): Pr
     after = last.req;
     const over = holds.filter((hold) => isNeverSent(hold) || !["open", null].includes(hold.state));
     if (over.length > 0) await sql`select drop_holds(${over.map(({ req }) => req)}::text[])`;
-    const lost = holds.filter((hold) => !over.includes(hold)).map((hold) => JSON.stringify(lostOf(hold)));
-    if (lost.length > 0) await mergeBatch(sql, owner, { records: lost, epoch: owner.epoch, reach: null });
+    const lost = holds.filter((hold) => !over.includes(hold));
+    const records = lost.flatMap(lostOf).map((record) => JSON.stringify(record));
+    if (lost.length > 0) await mergeBatch(sql, owner, { records, epoch: owner.epoch, reach: null });
     settled.dropped += over.length;
     settled.charged += lost.length;
   }
@@ -95,15 +96,17 @@ async function settle(sql: Sql, owner: Owner, { below, isNeverSent }: Terms): Pr
 const listHolds = (sql: Sql, instance: string, below: number, after: string): Promise<HoldRow[]> =>
   sql<HoldRow[]>`
     select holds.req, nano, holds.periods, boot_id, requests.state,
-      coalesce((select max(attempt) from attempts where request_id = holds.req), 1) as att
+      array(select attempt from attempts where request_id = holds.req and state = 'open') as open_atts,
+      (select max(attempt) from attempts where request_id = holds.req) as last_att
     from holds left join requests on requests.id = holds.req
     where holds.instance = ${instance}::uuid and holds.epoch < ${below} and holds.req > ${after}
     order by holds.req limit ${batchMax}`.then((rows) => [...rows]);
 
-const lostOf = ({ req, att, nano, periods }: HoldRow): LostRecord => ({
-  t: "lost",
-  req,
-  att,
-  charged: nano,
-  periods,
-});
+const lostOf = (hold: HoldRow): LostRecord[] =>
+  lostAtts(hold).map((att) => ({
+    t: "lost",
+    req: hold.req,
+    att,
+    charged: hold.nano,
+    periods: hold.periods,
+  }));

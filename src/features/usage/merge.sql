@@ -206,7 +206,7 @@ tagged as (
     select '*' as tag union all select key || '=' || value from jsonb_each_text(tags)
   ) as one where tags is not null and tags <> '{}'
 ),
--- In its hour and, when that day is folded already (folds.ts), in what it was folded into.
+-- In its hour and, when it is folded already (store-folds.ts), in what it was folded into.
 placed as (
   select 'hour' as span, 'all' as level, * from tagged
   union all
@@ -214,7 +214,9 @@ placed as (
     ('day', 'totals'), ('day', 'models'), ('day', 'projects'), ('day', 'callers'), ('day', 'all'),
     ('month', 'totals'), ('month', 'models'), ('month', 'projects'), ('month', 'callers'), ('month', 'all')
   ) as folded(span, level)
-  where at < (select at from usage_marks where name = 'folded')
+  cross join (select at as until from usage_marks where name = 'folded') as mark
+  where at < until + interval '1 hour' and fold_place(date_trunc('hour', at, 'UTC'), tag, provider, model, project_id,
+    session_id, iteration_id, task_id, user_id, client_id, key_id) < until
 ),
 rolled as materialized (
   select span, level, tag, date_trunc(span, at, 'UTC') as starts_at,

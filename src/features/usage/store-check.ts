@@ -59,11 +59,12 @@ export async function countDayDifferences(db: Db, day: Date): Promise<number> {
   );
 }
 
+/** `folded`: up to which day. */
 export type Reach = { readonly folded: Date | null; readonly swept: Date | null };
 
 export async function findReach(db: Db): Promise<Reach> {
   const [row] = await db.execute<Reach>(sql`
-    select (select at from usage_marks where name = 'folded') as folded,
+    select (select date_trunc('day', at, 'UTC') from usage_marks where name = 'folded') as folded,
       (select at from usage_marks where name = 'swept') as swept`);
   return row ?? { folded: null, swept: null };
 }

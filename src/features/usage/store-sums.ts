@@ -69,9 +69,12 @@ export async function sumUsage(db: Db, asked: SumQuestion): Promise<GroupRecord[
   return rows as unknown as GroupRecord[];
 }
 
+const dayMs = 86_400_000;
+
 async function findFolded(db: Db): Promise<Date | null> {
   const [row] = await db.select().from(usageMarks).where(eq(usageMarks.name, "folded"));
-  return row?.at ?? null;
+  // A day is read when it is folded whole.
+  return row === undefined ? null : new Date(Math.floor(row.at.getTime() / dayMs) * dayMs);
 }
 
 type Rolled = typeof usageHours | typeof usageTagHours | typeof usageSpans;

@@ -1,11 +1,10 @@
 /**
  * Reads of the ledger. It is written in one place only, the merge (merge.sql).
  */
-import { and, asc, desc, eq, gte, inArray, lt, ne, or, type SQL, sql } from "drizzle-orm";
+import { and, asc, eq, inArray, ne, type SQL, sql } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Db } from "../../db/database.ts";
 import { attempts, requests } from "../../db/schema.ts";
-import type { CallFilters } from "./contract.ts";
 
 export type RequestRecord = typeof requests.$inferSelect;
 export type AttemptRecord = typeof attempts.$inferSelect;
@@ -16,80 +15,6 @@ export type Sight =
   | { readonly of: "project" | "client"; readonly id: string }
   /** Their own, and those of the projects they belong to. */
   | { readonly of: "person"; readonly id: string; readonly projectIds: readonly string[] };
-
-export type Position = { readonly at: string; readonly id: string };
-
-export type CallQuestion = {
-  sight: Sight;
-  filters: CallFilters;
-  /** The last row that was seen; null: none yet. */
-  position: Position | null;
-  rowsMax: number;
-};
-
-/** Newest first, from below `position`; a call that is still open is in no list. */
-export async function listRequests(db: Db, asked: CallQuestion): Promise<RequestRecord[]> {
-  return await db
-    .select()
-    .from(requests)
-    .where(
-      and(
-        ...callsOf(asked),
-        asked.position === null ? undefined : sql`${place} < ${placeOf(asked.position)}`,
-      ),
-    )
-    .orderBy(desc(requests.at), desc(requests.id))
-    .limit(asked.rowsMax);
-}
-
-/** Oldest first, from behind `position`. */
-export async function listRequestsOnward(db: Db, asked: CallQuestion): Promise<RequestRecord[]> {
-  return await db
-    .select()
-    .from(requests)
-    .where(
-      and(
-        ...callsOf(asked),
-        asked.position === null ? undefined : sql`${place} > ${placeOf(asked.position)}`,
-      ),
-    )
-    .orderBy(asc(requests.at), asc(requests.id))
-    .limit(asked.rowsMax);
-}
-
-const place = sql`(${requests.at}, ${requests.id})`;
-const placeOf = ({ at, id }: Position): SQL => sql`(${at}::timestamptz, ${id})`;
-
-function callsOf({ sight, filters }: CallQuestion): (SQL | undefined)[] {
-  const { from, to, model, tag, state } = filters;
-  const named: [PgColumn, string | undefined][] = [
-    [requests.provider, filters.provider],
-    [requests.endpoint, filters.endpoint],
-    [requests.userId, filters.user],
-    [requests.clientId, filters.client],
-    [requests.keyId, filters.key],
-    [requests.projectId, filters.project],
-    [requests.sessionId, filters.session],
-    [requests.iterationId, filters.iteration],
-    [requests.taskId, filters.task],
-  ];
-  const equal = named.flatMap(([column, value]) => (value === undefined ? [] : [eq(column, value)]));
-  return [
-    ne(requests.state, "open"),
-    sightOf(sight, requests),
-    from && gte(requests.at, from),
-    to && lt(requests.at, to),
-    ...equal,
-    model === undefined ? undefined : or(eq(requests.model, model), eq(requests.requestedModel, model)),
-    tag === undefined ? undefined : isTagged(tag),
-    state && eq(requests.state, state),
-  ];
-}
-
-function isTagged(tag: string): SQL {
-  const end = tag.indexOf("=");
-  return sql`${requests.tags} ->> ${tag.slice(0, end)} = ${tag.slice(end + 1)}`;
-}
 
 export async function findRequest(db: Db, sight: Sight, id: string): Promise<RequestRecord | undefined> {
   const [row] = await db

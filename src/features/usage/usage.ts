@@ -13,7 +13,8 @@ import type { Principal } from "../../platform/principal.ts";
 import { isAdmin, rightsIn } from "../../platform/scopes.ts";
 import type { Group, RequestRow, RequestsQuery, SumFilters, Summary } from "./contract.ts";
 import { requestRow, summarise } from "./present.ts";
-import { findRequest, listAttempts, listRequests, type RequestRecord, type Sight } from "./store.ts";
+import { findRequest, listAttempts, type RequestRecord, type Sight } from "./store.ts";
+import { searchCalls } from "./store-calls.ts";
 import { sumUsage } from "./store-sums.ts";
 
 const list = "usage/requests";
@@ -35,9 +36,16 @@ export class Usage {
     const [at, id] = cursor === undefined ? [] : cursors.open(list, cursor);
     const position = at !== undefined && id !== undefined ? { at, id } : null;
     const sight = sightOf(principal);
-    const found = await listRequests(db, { sight, filters, position, rowsMax: limit + 1 });
-    const page = pageOf(found, limit, (last) => cursors.seal(list, [last.at.toISOString(), last.id]));
-    return { ...page, data: await withAttempts(db, page.data) };
+    const asked = { sight, filters, position, order: "newest", rowsMax: limit + 1 } as const;
+    const { rows, next } = await searchCalls(db, asked);
+    const cursorOf = (at: string, id: string) => cursors.seal(list, [at, id]);
+    const page = pageOf(rows, limit, (last) => cursorOf(last.at.toISOString(), last.id));
+    // Not full, and yet not the last: what was looked for is rare.
+    const isShort = rows.length <= limit && next !== null;
+    return {
+      next_cursor: isShort ? cursorOf(next.at, next.id) : page.next_cursor,
+      data: await withAttempts(db, page.data),
+    };
   }
 
   async get(principal: Principal, id: string): Promise<RequestRow> {
