@@ -128,6 +128,21 @@ describe("a call under a hard budget", () => {
     await end(budget.id);
   });
 
+  test("that is too large is refused, and its budget is not said to be exhausted until it is", async () => {
+    const budget = await make(1_000_000_000);
+    const exhausted = () => sql`select from alarms where once like ${`budget.exhausted:${budget.id}@%`}`;
+    expect((await robo.chat({ max_tokens: 1_000_000_000 })).status).toBe(429);
+    expect((await robo.chat(small)).status).toBe(200);
+    await quiet();
+    expect(await exhausted()).toHaveLength(0);
+    const { current } = await ok<BudgetView>(ada, "GET", `/budgets/${budget.id}`);
+    await ok(ada, "PATCH", `/budgets/${budget.id}`, { limit_usd: current.spent_usd });
+    expect(await exhausted()).toHaveLength(1);
+    expect((await robo.chat(small)).status).toBe(429);
+    expect(await exhausted()).toHaveLength(1);
+    await end(budget.id);
+  });
+
   test("is held in every budget that binds it, and refused by the one that has no room", async () => {
     const budgets = [
       await make(1_000_000_000),

@@ -251,6 +251,7 @@ describe("alarms", () => {
   test("tell when all is spent, though a call that was too large had been refused before", async () => {
     await putBudget(database, { limitNano: 1_000, thresholds: [] });
     await tried(one, callOf(5_000));
+    expect(await alarms()).toEqual([]);
     const call = callOf(1_000);
     await settle(call.req, await one.take(call), 1_000, 1_000);
     expect((await alarms()).map(([once]) => once.replace(/@\w+/, ""))).toEqual(["budget.exhausted:bud"]);

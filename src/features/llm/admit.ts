@@ -28,7 +28,7 @@ export type AdmittanceNeeds = {
 };
 
 /** Too small to keep anybody out. */
-const smallBytes = 64 * 1024;
+const smallBytes = 16 * 1024;
 
 /** The body as it is to be read, or a Failure. */
 export type Shape = (bytes: Uint8Array) => Uint8Array;
@@ -103,8 +103,8 @@ export const shuttingDown = (): Failure =>
 
 const noShare = (): Failure =>
   new Failure(
-    "unavailable",
-    "unavailable",
+    "rate",
+    "rate_limit_exceeded",
     "Your calls under way hold half of what the gateway may hold of request bodies. Try again when one is over.",
     { retryAfterSeconds: 1 },
   );

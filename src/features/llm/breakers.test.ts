@@ -51,6 +51,8 @@ test("one call tries it again; the others go elsewhere until it has said how it 
   expect(breakers.states()).toMatchObject([{ state: "half_open" }]);
   probe?.failed();
   await settle();
+  // What the call comes to afterwards says nothing more.
+  probe?.abandoned();
   // Twice as long as before.
   expect(breakers.waitMs(target)).toBeGreaterThan(openMs);
   await Bun.sleep(2 * openMs + 5);

@@ -198,12 +198,17 @@ class Breaker {
       .catch(nothing);
     if (!isIn) return null;
     this.#probedAt = Date.now();
-    const well = () => verdict.resolve();
-    const failed = () => verdict.reject(new Error("the target failed again"));
-    const abandoned = () => {
-      this.#wasAbandoned = true;
-      failed();
+    let isSaid = false;
+    const say = (isWell: boolean, wasAbandoned = false) => {
+      if (isSaid) return;
+      isSaid = true;
+      this.#wasAbandoned = wasAbandoned;
+      if (isWell) verdict.resolve();
+      else verdict.reject(new Error("the target failed again"));
     };
+    const well = () => say(true);
+    const failed = () => say(false);
+    const abandoned = () => say(false, true);
     this.#probe = { began: well, succeeded: well, failed, abandoned };
     return this.#probe;
   }

@@ -55,7 +55,7 @@ async function relayed(
   const body = relayStream(exchange, reader, pieces[0] ?? null, options);
   const passed: Uint8Array[] = [];
   const out = body.getReader();
-  for (let read = await out.read(); !read.done; read = await out.read()) passed.push(read.value);
+  for (let read = await out.read(); !read.done; read = await out.read()) passed.push(read.value.slice());
   return Buffer.concat(passed);
 }
 

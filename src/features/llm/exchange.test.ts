@@ -46,6 +46,44 @@ test("a shutdown sees a call from the moment its START is on its way", async () 
   expect(watch.size).toBe(0);
 });
 
+test("a connection may be silent for as long as the call lasts, and not for ever behind it", async () => {
+  const waits: (number | undefined)[] = [];
+  const caller = {
+    isEndedBy: () => false,
+    hasLeft: () => false,
+    stayOpen: (seconds?: number) => void waits.push(seconds),
+  };
+  const ended = async () => {};
+  const { exchange } = exchangeIn(
+    { start: () => ({ written: ended(), durable: ended() }), end: ended },
+    { caller },
+  );
+  await exchange.begin();
+  exchange.depart();
+  exchange.tick(performance.now());
+  exchange.tick(performance.now());
+  await exchange.end("answered");
+  expect(waits).toEqual([undefined, 30]);
+});
+
+test("a shutdown waits for an END until it is durable, and for one that has still to be counted", async () => {
+  const durable = Promise.withResolvers<void>();
+  const written = Promise.resolve();
+  const books: Books = { start: () => ({ written, durable: written }), end: () => durable.promise };
+  const { exchange, watch } = exchangeIn(books);
+  await exchange.begin();
+  exchange.depart();
+  const left = exchange.leave();
+  await Bun.sleep(5);
+  expect(watch.size).toBe(1);
+  // Nothing can be given up any more.
+  watch.giveUp(new Failure("unavailable", "unavailable", "Closing."));
+  expect(exchange.failure).toBeNull();
+  durable.resolve();
+  await left;
+  expect(watch.size).toBe(0);
+});
+
 test("a call whose START could not be written is not waited for", async () => {
   const { exchange, watch } = exchangeOver(Promise.reject(new Error("the disk is gone")));
   await expect(exchange.begin()).rejects.toThrow("the disk is gone");

@@ -16,6 +16,8 @@ const textCharsMax = 256 * 1024;
 const keptIdsMax = 1_000;
 const pieceTailBytes = 64 * 1024;
 
+type Pieces = { readonly tail: Uint8Array; length: number; readonly terminal: Sight["terminal"] };
+
 export class Meter {
   readonly #wire: Wire;
   #usage: Usage | null = null;
@@ -28,7 +30,7 @@ export class Meter {
   /** Bytes of the answer that passed without being read. */
   #unreadBytes = 0;
   /** The end so far of an event that passes in pieces, where its usage stands, and what its beginning says of it. */
-  #pieces: { tail: Uint8Array[]; bytes: number; terminal: Sight["terminal"] } | null = null;
+  #pieces: Pieces | null = null;
   readonly #keptIds = new Set<string>();
 
   constructor(wire: Wire) {
@@ -86,23 +88,24 @@ export class Meter {
 
   /** A piece of an event that is too large to be held. */
   seePiece(piece: Uint8Array): void {
-    this.#pieces ??= { tail: [], bytes: 0, terminal: this.#wire.terminalOf?.(piece) ?? null };
-    const { tail, terminal } = this.#pieces;
-    tail.push(piece);
-    this.#pieces.bytes += piece.length;
-    // Whole pieces, not copies: there may be gigabytes of them.
-    while (this.#pieces.bytes - (tail[0]?.length ?? 0) >= pieceTailBytes)
-      this.#pieces.bytes -= tail.shift()?.length ?? 0;
+    const pieces = this.#pieces ?? this.#firstPiece(piece);
+    this.#pieces = pieces;
+    // One buffer for all of them: there may be gigabytes.
+    const more = piece.subarray(-pieceTailBytes);
+    const kept = Math.min(pieces.length, pieceTailBytes - more.length);
+    pieces.tail.copyWithin(0, pieces.length - kept, pieces.length);
+    pieces.tail.set(more, kept);
+    pieces.length = kept + more.length;
     // The last event repeats what has been read already.
-    if (terminal === null) this.#unreadBytes += piece.length;
+    if (pieces.terminal === null) this.#unreadBytes += piece.length;
   }
 
   /** The last piece of such an event: says what is known of all of it. */
   seeLastPiece(piece: Uint8Array): Sight {
     this.seePiece(piece);
-    const { tail, terminal } = this.#pieces ?? { tail: [], terminal: null };
+    const { tail, length, terminal } = this.#pieces ?? this.#firstPiece(piece);
     this.#pieces = null;
-    const usage = this.#wire.usageOfBody(usageInTail(Buffer.concat(tail).subarray(-pieceTailBytes)));
+    const usage = this.#wire.usageOfBody(usageInTail(tail.subarray(0, length)));
     if (usage !== null) {
       this.#usage = mergeUsage(this.#usage, usage);
       this.#final ||= terminal !== null;
@@ -123,6 +126,11 @@ export class Meter {
     this.#fold();
     const unreadTokens = Math.ceil(this.#unreadBytes / 4);
     return { text: this.#text, foldedTokens: this.#foldedTokens + unreadTokens };
+  }
+
+  #firstPiece(piece: Uint8Array): Pieces {
+    const terminal = this.#wire.terminalOf?.(piece) ?? null;
+    return { tail: new Uint8Array(pieceTailBytes), length: 0, terminal };
   }
 
   #keepIds(ids: readonly string[]): void {

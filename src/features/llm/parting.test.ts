@@ -117,7 +117,7 @@ limits: { llm: { bodies_in_flight_bytes_max: 1000000 } }
   await provider.next();
   await provider.next();
   const third = await robo.chat({ pad });
-  expect([third.status, third.headers.get("retry-after")]).toEqual([503, "1"]);
+  expect([third.status, third.headers.get("retry-after")]).toEqual([429, "1"]);
   const others = mallory.chat({ pad });
   const small = robo.chat({});
   wait.resolve();

@@ -55,6 +55,8 @@ class StreamRelay {
   /** The terminal event and what came behind it; null while there is none. */
   #held: Uint8Array[] | null = null;
   #heldBytes = 0;
+  /** A piece of a large event that was given out; free once the next is asked for. */
+  #lent: Uint8Array | null = null;
   #failed = false;
   #closed = false;
 
@@ -82,6 +84,8 @@ class StreamRelay {
   /** Reads until there is something to pass on, or the end. Never rejects: a rejection here has no one to catch it. */
   async pull(controller: Controller): Promise<void> {
     this.#exchange.reading = true;
+    if (this.#lent !== null) letGo(this.#lent);
+    this.#lent = null;
     try {
       while (!this.#closed) {
         const chunk = await this.#next();
@@ -126,6 +130,7 @@ class StreamRelay {
     const { bytes, ends, inPieces } = events;
     if (ends.length === 0) {
       this.#exchange.meter.seePiece(bytes);
+      this.#lent = bytes;
       return bytes;
     }
     if (inPieces) return this.#siftBehind(bytes, ends);
@@ -238,6 +243,14 @@ class StreamRelay {
     this.#reader.cancel().catch(() => {});
     this.#options.over();
   }
+}
+
+/**
+ * Gives the memory of a piece back: of a line without an end more comes than the collector is told of in time. Whoever
+ * reads the relay has done with a piece when asking for the next.
+ */
+function letGo({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 function breakOf(error: unknown): Failure {

@@ -385,7 +385,7 @@ test("an empty stream is no answer", async () => {
 test("a new configuration holds for new calls, and lets go of no stream under way", async () => {
   const steps = [
     ...events([{ choices: [{ index: 0, delta: { content: "one" } }] }], { done: false }).steps,
-    { pause: 400 },
+    { pause: 200 },
   ];
   provider.script("main", { headers: eventStream, steps: [...steps, ...words.steps] });
   const response = await robo.chat({ model: "safe", stream: true });

@@ -10,7 +10,7 @@ import { Failure } from "../../platform/failure.ts";
 import { isEndedBy, type Principal } from "../../platform/principal.ts";
 import type { CallFilters, ExportFormat, RequestRow } from "./contract.ts";
 import { csvLine } from "./csv.ts";
-import { type Position, searchCalls } from "./store-calls.ts";
+import { type Patience, type Position, searchCalls } from "./store-calls.ts";
 import { sightOf, withAttempts } from "./usage.ts";
 
 export type ExportsNeeds = {
@@ -19,6 +19,7 @@ export type ExportsNeeds = {
   onRevoked: (listener: (subject: string) => void) => () => void;
   /** Whether anything was recorded since then that ends this credential or changes what it may. */
   isEnded: (principal: Principal, since: Date) => Promise<boolean>;
+  patience?: Patience;
 };
 
 const pageRows = 1_000;
@@ -143,11 +144,11 @@ class Export {
   }
 
   async #read(position: Position | null): Promise<Piece> {
-    const { db } = this.needs;
+    const { db, patience } = this.needs;
     const { principal, filters, format } = this.asked;
     const sight = sightOf(principal);
     const asked = { sight, filters, position, order: "oldest", rowsMax: pageRows } as const;
-    const { rows, next } = await searchCalls(db, asked);
+    const { rows, next } = await searchCalls(db, asked, patience);
     const shown = await withAttempts(db, rows);
     const text = shown.map(format === "csv" ? csvRow : jsonLine).join("");
     return { text, position: next };

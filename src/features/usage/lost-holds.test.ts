@@ -198,6 +198,17 @@ describe("an instance that is lost", () => {
     await expectBalanced(sql);
   });
 
+  test("has every attempt ended that was open", async () => {
+    const first = await hold(lost, 700);
+    await merge(first, { ...first, att: 2, hold: 700 });
+    await beat(16);
+    await settle();
+    const attempts = await sql`select state from attempts where request_id = ${first.req}`;
+    expect(attempts.map(({ state }) => state)).toEqual(["unknown", "unknown"]);
+    expect(await rowOf(first.req)).toMatchObject({ state: "unknown", charged_nano: 700 });
+    expect(await period()).toMatchObject({ spent_nano: 700, held_nano: 0 });
+  });
+
   test("has its calls booked as they ended when its journal comes back", async () => {
     const [begun, unwritten] = [await hold(lost, 700), await hold(lost, 50)];
     await merge(begun);

@@ -38,7 +38,11 @@ export type Patience = {
 const usual: Patience = { milliseconds: 1_000, stretch: [2_000, 50_000] };
 
 /** Fewer than `rowsMax` with a `next` when looking took too long. */
-export async function searchCalls(db: Db, asked: CallQuestion, patience = usual): Promise<FoundCalls> {
+export async function searchCalls(
+  db: Db,
+  asked: CallQuestion,
+  patience: Patience = usual,
+): Promise<FoundCalls> {
   const sources = sourcesOf(asked);
   const rows: RequestRecord[] = [];
   const deadline = performance.now() + patience.milliseconds;

@@ -3,7 +3,9 @@
  *
  * A call that is still open stays too, however old it is: its end may be in the journal of an instance that is away, and
  * would be counted without its beginning. So nothing that is gone from here can come back from a journal that the
- * database has seen. Whoever merges does not change rows meanwhile: the instance is locked as the merge locks it.
+ * database has seen. A journal that it has not seen can bring back a call of a lost instance: one that was `unknown` and
+ * is gone by then is counted anew, because nobody knows that it was counted. Whoever merges does not change rows
+ * meanwhile: the instance is locked as the merge locks it.
  */
 import { lt, type SQL, sql } from "drizzle-orm";
 import type { Database, Db } from "../../db/database.ts";

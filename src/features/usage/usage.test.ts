@@ -287,6 +287,35 @@ describe("GET /usage/requests", () => {
     expect(seen.filter((id) => before.has(id))).toHaveLength(60);
   });
 
+  test("gives a short page and where to go on when what is asked for is rare, and an export all of it", async () => {
+    const patience = { milliseconds: 0, stretch: [7, 7] } as const;
+    const hasty = new Usage({ db: database.db, cursors, patience });
+    const files = new Exports({
+      db: database.db,
+      onRevoked: () => () => {},
+      isEnded: async () => false,
+      patience,
+    });
+    const calls = Array.from({ length: 60 }, (_, n) => callAt(n, n % 20 === 1 ? { model: "rare" } : {}));
+    await merge(...calls.flat());
+    const rare = calls.flatMap(([start], n) => (n % 20 === 1 && start !== undefined ? [start.req] : []));
+    const ada = principals.ada as Principal;
+    const seen: string[][] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await hasty.list(ada, { limit: 2, model: "rare", ...(cursor && { cursor }) });
+      seen.push(page.data.map(({ id }) => id));
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(seen.length).toBe(9);
+    expect(seen.flat()).toEqual(rare.toReversed());
+    const file = await files.open(ada, { format: "ndjson", filters: { model: "rare" } });
+    const lines = (await new Response(file).text()).trimEnd().split("\n");
+    expect(lines.map((line) => JSON.parse(line).id)).toEqual(rare);
+    const none = await files.open(ada, { format: "ndjson", filters: { model: "none" } });
+    expect(await new Response(none).text()).toBe("");
+  });
+
   test("refuses every mistake in the query, and names it", async () => {
     expect(
       (await mistakes("/usage/requests?limit=0&state=open&form=x&from=yesterday"))

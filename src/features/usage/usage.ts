@@ -14,7 +14,7 @@ import { isAdmin, rightsIn } from "../../platform/scopes.ts";
 import type { Group, RequestRow, RequestsQuery, SumFilters, Summary } from "./contract.ts";
 import { requestRow, summarise } from "./present.ts";
 import { findRequest, listAttempts, type RequestRecord, type Sight } from "./store.ts";
-import { searchCalls } from "./store-calls.ts";
+import { type Patience, searchCalls } from "./store-calls.ts";
 import { sumUsage } from "./store-sums.ts";
 
 const list = "usage/requests";
@@ -28,16 +28,16 @@ export type UsageQuestion = {
 };
 
 export class Usage {
-  constructor(private readonly needs: { db: Db; cursors: Cursors }) {}
+  constructor(private readonly needs: { db: Db; cursors: Cursors; patience?: Patience }) {}
 
   async list(principal: Principal, query: RequestsQuery): Promise<Page<RequestRow>> {
     const { limit, cursor, ...filters } = query;
-    const { db, cursors } = this.needs;
+    const { db, cursors, patience } = this.needs;
     const [at, id] = cursor === undefined ? [] : cursors.open(list, cursor);
     const position = at !== undefined && id !== undefined ? { at, id } : null;
     const sight = sightOf(principal);
     const asked = { sight, filters, position, order: "newest", rowsMax: limit + 1 } as const;
-    const { rows, next } = await searchCalls(db, asked);
+    const { rows, next } = await searchCalls(db, asked, patience);
     const cursorOf = (at: string, id: string) => cursors.seal(list, [at, id]);
     const page = pageOf(rows, limit, (last) => cursorOf(last.at.toISOString(), last.id));
     // Not full, and yet not the last: what was looked for is rare.
