@@ -38,8 +38,9 @@ export async function wireCalls(input: WiringInput, needs: WireCallsNeeds) {
   const books = work.ticks.counting(ledger.books);
   const { raise } = alerts;
   const counter = createTokenCounter();
-  const { count } = counter;
-  const completions = completionsOf(input, { ...needs, books, holds: money.holds, prices, raise, count });
+  const counting = { count: counter.count, guess: counter.close };
+  const asked = { ...needs, ...counting, books, holds: money.holds, prices, raise };
+  const completions = completionsOf(input, asked);
   identity.feed.onRevoked((subject) => completions.cut(subject));
   return {
     parts: { completions, prices, priceBook, budgets: money.budgets },
@@ -51,7 +52,10 @@ export async function wireCalls(input: WiringInput, needs: WireCallsNeeds) {
   };
 }
 
-type CompletionsNeeds = Pick<LlmNeeds, "books" | "holds" | "prices" | "count" | "fetch" | "locate"> & {
+type CompletionsNeeds = Pick<
+  LlmNeeds,
+  "books" | "holds" | "prices" | "count" | "guess" | "fetch" | "locate"
+> & {
   throttle: Throttle;
   raise: RaiseAlarm;
 };

@@ -46,7 +46,7 @@ export async function serve(world: World, flags: ConfigFlags): Promise<ExitCode>
       version: world.version,
       ms: Math.round(performance.now() - startedAt),
     });
-    const code = await untilStopped(world, running, log);
+    const code = await untilStopped(running, log);
     await close();
     return code;
   } catch (error) {
@@ -62,7 +62,13 @@ type Opening = {
   log: Log;
   closing: (() => void | Promise<void>)[];
 };
-type Running = { url: string; parts: Parts; server: Bun.Server<unknown>; reload: () => void };
+type Running = {
+  url: string;
+  parts: Parts;
+  server: Bun.Server<unknown>;
+  /** Resolves when somebody asks the gateway to stop. */
+  stopped: Promise<void>;
+};
 
 async function open({ world, flags, config, log, closing }: Opening): Promise<Running> {
   const dir = openDataDir(config.dataDir, { create: true });
@@ -101,6 +107,10 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
     warnings: () => [...reload.warnings(), ...fetchWarnings(world, config), ...diskWarnings(config)],
   });
   closing.push(() => parts.close());
+  // Before the first call comes: a gateway that is stopped in the middle of its start owes those its drain, too.
+  const stopped = Promise.withResolvers<void>();
+  const forget = world.onSignal((signal) => (signal === "SIGHUP" ? reload.now() : stopped.resolve()));
+  closing.push(forget);
   const server = listen(parts, log);
   closing.push(() => server.stop(true));
   // For commands beside the gateway.
@@ -108,7 +118,7 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
   noteConfigFile(dir, config.file);
   const firstRun = await welcomeFirst(world, config, parts, dir);
   closing.push(() => firstRun.stop());
-  return { url: addresses().publicUrl, parts, server, reload: reload.now };
+  return { url: addresses().publicUrl, parts, server, stopped: stopped.promise };
 }
 
 /** Puts the app behind the edge and both on the network. Port 0 takes any free one. */
@@ -181,10 +191,8 @@ function bind(options: Bun.Serve.Options<unknown> & { hostname: string; port: nu
   }
 }
 
-async function untilStopped(world: World, { parts, server, reload }: Running, log: Log): Promise<ExitCode> {
-  const stopped = Promise.withResolvers<void>();
-  const forget = world.onSignal((signal) => (signal === "SIGHUP" ? reload() : stopped.resolve()));
-  const fenced = await Promise.race([stopped.promise.then(() => null), parts.fenced]);
+async function untilStopped({ parts, server, stopped }: Running, log: Log): Promise<ExitCode> {
+  const fenced = await Promise.race([stopped.then(() => null), parts.fenced]);
   if (fenced !== null) log.error("this gateway stops", { error: fenced.message });
   else log.info("shutting down");
   parts.health.drain();
@@ -194,7 +202,6 @@ async function untilStopped(world: World, { parts, server, reload }: Running, lo
   // A call is over for the books a moment before its last byte is out.
   const deadline = performance.now() + lastBytesMs;
   while (server.pendingRequests > 0 && performance.now() < deadline) await Bun.sleep(10);
-  forget();
   return fenced === null ? 0 : 1;
 }
 

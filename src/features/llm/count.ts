@@ -4,6 +4,7 @@
  * The numbers are estimates (one vocabulary for all models) and their rows say so: `estimated`.
  */
 export type CountTokens = (texts: string[]) => Promise<number[]>;
+/** Once closed it guesses, also what it was counting. */
 export type TokenCounter = { count: CountTokens; close(): void };
 
 type Waiting = { readonly texts: string[]; readonly resolve: (counts: number[]) => void };
@@ -16,6 +17,7 @@ export function createTokenCounter(): TokenCounter {
   let worker: Worker | null = null;
   let nextId = 1;
   let idle: Timer | undefined;
+  let closed = false;
   const waiting = new Map<number, Waiting>();
 
   const stop = () => {
@@ -36,6 +38,7 @@ export function createTokenCounter(): TokenCounter {
   return {
     async count(texts) {
       if (texts.every((text) => text === "")) return texts.map(() => 0);
+      if (closed) return texts.map(roughTokens);
       worker ??= start();
       clearTimeout(idle);
       idle = setTimeout(stop, idleMs);
@@ -47,7 +50,10 @@ export function createTokenCounter(): TokenCounter {
         waiting.delete(id);
       }
     },
-    close: stop,
+    close() {
+      closed = true;
+      stop();
+    },
   };
 }
 

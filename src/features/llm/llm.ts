@@ -23,10 +23,16 @@ import { wireOf } from "./wires.ts";
 import { worstCase } from "./worst-case.ts";
 
 export type LlmNeeds = Omit<AdmittanceNeeds, "limits"> &
-  AttemptsNeeds & { gateway: () => GatewayConfig; states: Pick<States, "findProviders"> };
+  AttemptsNeeds & {
+    gateway: () => GatewayConfig;
+    states: Pick<States, "findProviders">;
+    /** From now on tokens are guessed, also those that are being counted. */
+    guess: () => void;
+  };
 
-/** How long calls that were given up get to be counted (`count.ts` guesses after 10 s), written down and told of. */
-const partingMs = 12_000;
+/** How long calls that were given up get to be counted, and then, guessed, to be written down. */
+const countingMs = 2_000;
+const writingMs = 1_000;
 
 export class Completions {
   readonly #needs: LlmNeeds;
@@ -101,8 +107,10 @@ export class Completions {
     while (this.#unanswered + watch.size > 0 && performance.now() < deadline) await Bun.sleep(20);
     this.#isOver = true;
     watch.giveUp(shuttingDown());
-    const partingDeadline = performance.now() + partingMs;
-    while (watch.size > 0 && performance.now() < partingDeadline) await Bun.sleep(20);
+    await watch.emptied(countingMs);
+    if (watch.size === 0) return;
+    this.#needs.guess();
+    await watch.emptied(writingMs);
   }
 
   /** Of the route, who keeps what the call refers to, for this very owner. */

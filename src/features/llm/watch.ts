@@ -36,6 +36,12 @@ export class Watch {
       if (subject === null || watched.isOf(subject)) watched.giveUp(failure);
   }
 
+  /** Resolves when nothing is watched any more, or after `milliseconds`. */
+  async emptied(milliseconds: number): Promise<void> {
+    const deadline = performance.now() + milliseconds;
+    while (this.#watched.size > 0 && performance.now() < deadline) await Bun.sleep(20);
+  }
+
   get size(): number {
     return this.#watched.size;
   }
