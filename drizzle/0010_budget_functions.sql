@@ -117,14 +117,14 @@ BEGIN
   HAVING count(*) > 0;
 END $$;
 --> statement-breakpoint
--- Everything is spent in these periods, or so much that a call was refused: tells so, once a period. Where more than a
--- twentieth of the limit is unspent nothing is told: the call was too large, or others have set money aside that may come
--- back. Their rows are locked.
+-- Everything is spent in these periods, or half of it and more, and a call was refused that the limit would have room for:
+-- tells so, once a period. Where less is spent nothing is told: the call was too large, or others have set money aside
+-- that may come back. Their rows are locked.
 CREATE FUNCTION exhaust_budgets(period_ids text[]) RETURNS void LANGUAGE sql AS $$
   WITH fresh AS (
     UPDATE budget_periods p SET exhausted_at = now() FROM budgets b
     WHERE p.id = ANY (period_ids) AND p.exhausted_at IS NULL AND b.id = p.budget_id
-      AND (b.limit_nano - p.spent_nano)::numeric * 20 <= b.limit_nano
+      AND p.spent_nano::numeric * 2 >= b.limit_nano
     RETURNING p.id
   )
   INSERT INTO alarms (type, once, payload)
@@ -161,6 +161,7 @@ DECLARE
   caller record;
   wanted text[];
   short int;
+  short_limit bigint;
   place int;
   wanted_id text;
   next_bound int := 1;
@@ -245,9 +246,13 @@ BEGIN
     IF short IS NOT NULL THEN
       ok := false;
       periods := NULL;
-      refused := refused || ids[short];
-      SELECT b.subject, b.subject_id, b.period, p.ends_at INTO subject, subject_id, period, ends_at
+      SELECT b.subject, b.subject_id, b.period, p.ends_at, b.limit_nano
+      INTO subject, subject_id, period, ends_at, short_limit
       FROM budget_periods p JOIN budgets b ON b.id = p.budget_id WHERE p.id = ids[short];
+      -- One that is larger than the whole limit says nothing about what is left.
+      IF caller.nano <= short_limit THEN
+        refused := refused || ids[short];
+      END IF;
       RETURN NEXT;
       CONTINUE;
     END IF;

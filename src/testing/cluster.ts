@@ -155,7 +155,7 @@ on("exit", () => {
 
 async function startShared(): Promise<Shared> {
   // Durability is not what these tests are about, and those that are use a cluster of their own.
-  const fast = { fsync: "off", synchronous_commit: "off", full_page_writes: "off", max_connections: "200" };
+  const fast = { fsync: "off", synchronous_commit: "off", full_page_writes: "off", max_connections: "400" };
   const cluster = await ownCluster({ settings: fast });
   const admin = connect(cluster.embedded.superuser, {
     applicationName: "tests",

@@ -276,6 +276,9 @@ const unseenOf = (asked: LlmRequest, model: string): Unseen => ({
   get input() {
     return asked.bytes.length > countedBytesMax || asked.hasUnseenInput;
   },
+  get lookUps() {
+    return asked.looksUp;
+  },
   get output() {
     return asked.hasUnseenOutput || hidesReasoning(model, asked);
   },

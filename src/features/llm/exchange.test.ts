@@ -66,6 +66,22 @@ test("a connection may be silent for as long as the call lasts, and not for ever
   expect(waits).toEqual([undefined, 30]);
 });
 
+test("a connection stays open while another attempt goes on behind one that has ended", async () => {
+  const waits: (number | undefined)[] = [];
+  const stayOpen = (seconds?: number) => void waits.push(seconds);
+  const caller = { isEndedBy: () => false, hasLeft: () => false, stayOpen };
+  const ended = async () => {};
+  const books = { start: () => ({ written: ended(), durable: ended() }), end: ended };
+  const { exchange } = exchangeIn(books, { caller });
+  await exchange.begin();
+  exchange.depart();
+  exchange.tick(performance.now());
+  exchange.conclude("refused", "provider_429");
+  exchange.handOver();
+  await Bun.sleep(5);
+  expect(waits).toEqual([undefined]);
+});
+
 test("a shutdown waits for an END until it is durable, and for one that has still to be counted", async () => {
   const durable = Promise.withResolvers<void>();
   const written = Promise.resolve();
@@ -192,7 +208,7 @@ test("under a hard budget whoever breaks a call off pays for what nobody saw, an
     const { exchange } = exchangeIn(books, {
       start: startRecord({ stream, hold: nano, periods: ["per_1"], prices }),
       account: new Account(performance.now(), { nano, periods: ["per_1"] }),
-      unseen: { output: hides, input: false },
+      unseen: { output: hides, input: false, lookUps: false },
       wire: {
         ...chatWire,
         look: () => ({

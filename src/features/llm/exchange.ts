@@ -55,7 +55,12 @@ export type ExchangeCall = {
 };
 
 /** Where the gateway sees only a part of what a call uses: thoughts or audio that come out, pictures or files that go in. */
-export type Unseen = { readonly output: boolean; readonly input: boolean };
+export type Unseen = {
+  readonly output: boolean;
+  readonly input: boolean;
+  /** Of what goes in, what the provider itself reads while it answers. */
+  readonly lookUps: boolean;
+};
 
 const heartbeatMs = 15_000;
 /** How long a caller may leave the end of an answer unread before its connection is closed. */
@@ -288,8 +293,8 @@ export class Exchange {
       return await this.#record(end);
     } finally {
       this.#needs.watch.remove(this);
-      // From here on it is the caller who has to do something: read.
-      if (this.#staysOpen) this.#call.caller.stayOpen(readSecondsMax);
+      // From here on it is the caller who has to do something: read. Where another attempt follows, it still waits.
+      if (this.#staysOpen && end.isLast) this.#call.caller.stayOpen(readSecondsMax);
     }
   }
 
@@ -343,7 +348,8 @@ export class Exchange {
   get #usesUnseen(): boolean {
     const { unseen } = this.#call;
     if (unseen?.output || this.meter.unreadBytes > 0) return true;
-    return unseen?.input === true && this.meter.usage?.input == null;
+    // What a provider reports at an answer's first event knows nothing yet of what its own tools will read.
+    return unseen?.input === true && (unseen.lookUps || this.meter.usage?.input == null);
   }
 
   /** Counting a request's tokens is free at every provider that offers it. */

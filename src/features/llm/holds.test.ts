@@ -232,6 +232,44 @@ describe("whoever leaves", () => {
   }, 30_000);
 });
 
+test("an answer left while the provider's own tools read on is charged the hold, whatever was reported at its start", async () => {
+  await budget(1_000_000_000);
+  const start = {
+    id: "msg_1",
+    type: "message",
+    role: "assistant",
+    usage: { input_tokens: 7, output_tokens: 1 },
+  };
+  const delta = { type: "text_delta", text: "found" };
+  const steps = [
+    { type: "message_start", message: start },
+    { type: "content_block_delta", index: 0, delta },
+  ].map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+  provider.script("*", { headers: eventStream, steps: [...steps, "stall"] });
+  const left = async (key: string, tools: object[]) => {
+    const response = await robo.fetch("/v1/messages", {
+      method: "POST",
+      headers: { "content-type": "application/json", "idempotency-key": key },
+      body: JSON.stringify({
+        model: "claude/claude-3-haiku",
+        max_tokens: 500,
+        stream: true,
+        messages: [],
+        tools,
+      }),
+    });
+    const reader = response.body?.getReader();
+    for (let text = ""; !text.includes("found"); ) text += Buffer.from((await reader?.read())?.value ?? []);
+    await reader?.cancel();
+    return await closedRow(key);
+  };
+  const searching = await left("searching", [{ type: "web_search_20250305", name: "web_search" }]);
+  expect(searching.charged_nano).toBe(searching.hold_nano);
+  const own = await left("own", [{ name: "f", input_schema: { type: "object" } }]);
+  expect(own).toMatchObject({ state: "estimated", input: 7 });
+  expect(Number(own.charged_nano)).toBeLessThan(Number(own.hold_nano));
+}, 30_000);
+
 test("what is too long to be guessed at is counted, and what is too large to be read is charged its hold", async () => {
   await budget(1_000_000_000_000);
   const abort = new AbortController();

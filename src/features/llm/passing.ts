@@ -57,7 +57,7 @@ async function passStream(leg: Leg, upstream: Response): Promise<Response> {
     throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
   exchange.touch();
   exchange.hasBody = true;
-  await exchange.durable;
+  await begun(exchange);
   leg.pass.succeeded();
   exchange.sentStatus = upstream.status;
   const asksMeta = call.opened.request.headers.get("x-specgate-meta") === "sse";
@@ -101,7 +101,7 @@ async function passLarge(
 ): Promise<Response> {
   const { exchange } = leg;
   const { release } = leg.call.admission;
-  await exchange.durable;
+  await begun(exchange);
   leg.pass.succeeded();
   exchange.sentStatus = upstream.status;
   const broke = () =>
@@ -135,6 +135,12 @@ async function passLarge(
     left: () => void exchange.leave().then(release),
   });
   return new Response(body, { status: upstream.status, headers: headersOf(leg, upstream) });
+}
+
+/** START is durable. Whoever gave the attempt up meanwhile had nobody to tell. */
+async function begun(exchange: Exchange): Promise<void> {
+  await exchange.durable;
+  if (exchange.failure !== null) throw exchange.failure;
 }
 
 const headersOf = ({ exchange, target, call }: Leg, upstream: Response): Record<string, string> =>

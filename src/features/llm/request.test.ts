@@ -149,7 +149,7 @@ test("every answer that may be billed is counted", () => {
 });
 
 test("a number that could be read in another way is refused", () => {
-  for (const value of ["-1", "1.5", '"5"', "true", "[5]", "{}", "1e400", "-0.5"]) {
+  for (const value of ["-2", "1.5", '"5"', "true", "[5]", "{}", "1e400", "-0.5"]) {
     for (const key of ["n", "max_tokens", "max_completion_tokens", "max_output_tokens"])
       expect([key, value, codeOf(`{"model":"a","${key}":${value}}`)]).toEqual([
         key,
@@ -157,8 +157,12 @@ test("a number that could be read in another way is refused", () => {
         "invalid_request",
       ]);
   }
-  for (const value of ["1", "1e2", "100.0", "0", "null"])
+  for (const value of ["1", "1e2", "100.0", "0", "-1", "null"])
     expect([value, codeOf(`{"model":"a","max_tokens":${value}}`)]).toEqual([value, "accepted"]);
+  expect(codeOf('{"model":"a","n":-1}')).toBe("invalid_request");
+  // What servers of one's own take for "no limit" is none.
+  for (const body of [{ max_tokens: -1 }, { max_tokens: 5, n_predict: -1 }, { max_tokens: 0 }])
+    expect([body, parsed("chat/completions", body).outputTokensMax]).toEqual([body, null]);
 });
 
 test("a key in other letters, which some providers take for the real one, is refused", () => {

@@ -13,7 +13,7 @@ import { keptIdsOf } from "./kept.ts";
 import { pricedApartBy, pricedApartKeys } from "./priced-apart.ts";
 import { modelNameMax } from "./route.ts";
 import { answersOf, inputTokensMaxOf } from "./size.ts";
-import { hasUnseenInput, hasUnseenOutput } from "./unseen.ts";
+import { hasUnseenInput, hasUnseenOutput, looksUp } from "./unseen.ts";
 
 export type LlmRequest = {
   readonly endpoint: LlmEndpoint;
@@ -34,9 +34,11 @@ export type LlmRequest = {
   readonly keptIds: readonly string[];
   /**
    * True when more may go in than can be counted in the body: media, what the provider keeps, tools that it runs itself.
-   * Found when it is asked for, and so are the next two.
+   * Found when it is asked for, and so are the next three.
    */
   readonly hasUnseenInput: boolean;
+  /** True when the provider itself may read more while it answers. */
+  readonly looksUp: boolean;
   /** True when sounds or pictures are asked for. */
   readonly hasUnseenOutput: boolean;
   /** The key of the body that makes the call cost something other than its model's price, or null. */
@@ -122,6 +124,9 @@ export function parseRequest(endpoint: LlmEndpoint, bytes: Uint8Array): LlmReque
     get hasUnseenInput() {
       return keptIds.length > 0 || hasUnseenInput({ endpoint, bytes, members });
     },
+    get looksUp() {
+      return looksUp({ bytes, members });
+    },
     get hasUnseenOutput() {
       return hasUnseenOutput({ endpoint, bytes, members });
     },
@@ -197,11 +202,12 @@ const isTrue = (bytes: Uint8Array, member: Member | null | undefined): boolean =
 /** Beyond anything a model writes; larger numbers are limits that mean none. */
 const tokensMax = 1_000_000_000;
 
-/** Null when there is none. Throws for what is not a whole number from zero up. */
-function wholeNumber(bytes: Uint8Array, member: Member | undefined): number | null {
+/** Null when there is none. Throws for what is not a whole number from `least` up. */
+function wholeNumber(bytes: Uint8Array, member: Member | undefined, least: 0 | -1 = 0): number | null {
   if (member === undefined || member.kind === "null") return null;
   const value = member.kind === "number" ? parseMember(bytes, member) : null;
-  if (typeof value === "number" && Number.isInteger(value) && value >= 0) return Math.min(value, tokensMax);
+  if (typeof value === "number" && Number.isInteger(value) && value >= least)
+    return Math.min(value, tokensMax);
   throw invalid(member.key, `\`${member.key}\` must be a whole number from 0 up.`);
 }
 
@@ -217,12 +223,12 @@ const allLimitKeys = [
 
 /** The highest of all keys, for which of two a provider minds is its own affair; none without one of the endpoint's own. */
 function outputTokensMaxOf(endpoint: LlmEndpoint, bytes: Uint8Array, found: Found): number | null {
-  const limitOf = (key: keyof Found) => wholeNumber(bytes, found[key]);
+  const limitOf = (key: keyof Found) => wholeNumber(bytes, found[key], -1);
   const limits = allLimitKeys.map(limitOf).filter((limit) => limit !== null);
   if (endpoint === "embeddings" || endpoint === "messages/count_tokens") return 0;
   const isLimited = limitKeys[endpoint].some((key) => limitOf(key) !== null);
-  // To some providers 0 is no limit at all.
-  return !isLimited || limits.includes(0) ? null : Math.max(...limits);
+  // To some providers 0 is no limit at all, to some it is spelled -1.
+  return !isLimited || limits.some((limit) => limit <= 0) ? null : Math.max(...limits);
 }
 
 const reasoningBytesMax = 1_024;

@@ -47,14 +47,20 @@ const lookUpKeys = new Set([
 const ownTools =
   /^(?:function|custom|bash_\d+|text_editor_\d+|computer.*|memory_\d+|local_shell|apply_patch)$/;
 
-export function hasUnseenInput({ endpoint, bytes, members }: AskedBody): boolean {
-  if (members.some(({ key, kind }) => lookUpKeys.has(key) && kind !== "null")) return true;
-  const tools = members.find(({ key }) => key === "tools");
-  if (tools !== undefined && hasProvidersTool(bytes, outlineOf(bytes, tools.start))) return true;
+export function hasUnseenInput(asked: AskedBody): boolean {
+  const { endpoint, bytes, members } = asked;
+  if (looksUp(asked)) return true;
   const keys = partKeys[endpoint] ?? [];
   if (keys.length === 0) return false;
   const count = keyCounts(bytes, members);
   return keys.some((key) => count(key) > 0);
+}
+
+/** True when the provider itself may read more while it answers: it searches, runs code, or asks others. */
+export function looksUp({ bytes, members }: Omit<AskedBody, "endpoint">): boolean {
+  if (members.some(({ key, kind }) => lookUpKeys.has(key) && kind !== "null")) return true;
+  const tools = members.find(({ key }) => key === "tools");
+  return tools !== undefined && hasProvidersTool(bytes, outlineOf(bytes, tools.start));
 }
 
 function hasProvidersTool(bytes: Uint8Array, tools: Outline): boolean {

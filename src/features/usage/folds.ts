@@ -21,7 +21,7 @@ const rowsUsual = 500;
 
 /** How many days were folded. A day is over an hour after its end, by the database's clock. */
 export async function foldDays(
-  database: Pick<Database, "db" | "transaction">,
+  database: Pick<Database, "transaction">,
   { signal, pauseMs, rows = rowsUsual }: FoldTerms,
 ): Promise<number> {
   let folded = 0;
@@ -38,7 +38,7 @@ const firstMs = 90_000;
 const everyMs = 3_600_000;
 
 /** Looks every hour whether a day is over. */
-export function keepFolding(database: Pick<Database, "db" | "transaction">, log: Log) {
+export function keepFolding(database: Pick<Database, "transaction">, log: Log) {
   const stopping = new AbortController();
   let running: Promise<void> | null = null;
   const run = async () => {

@@ -15,36 +15,25 @@ export type Folded = { days: number; isDone: boolean };
 /** Merges wait as long. When they take longer than that themselves, it is tried again another time. */
 const lockMs = 1_000;
 
-/** Of an hour of very many rows a piece is larger, because each piece looks at all of them. */
-const piecesMax = 200;
-
 /** Folds about so many rows. `days`: how many became whole by it. A day is over an hour after its end. */
-export async function foldPiece({ db, transaction }: Place, rows: number): Promise<Folded> {
-  // Counted before anybody has to wait.
-  const expected = (await findNext(db))?.hour ?? null;
-  const count = expected === null ? 0 : await countRows(db, expected);
-  const parts = Math.min(Math.max(1, Math.ceil(count / rows)), piecesMax);
-  return await transaction(async (tx) => {
+export function foldPiece({ transaction }: Pick<Database, "transaction">, rows: number): Promise<Folded> {
+  return transaction(async (tx) => {
     await tx.execute(sql`select set_config('lock_timeout', ${String(lockMs)}, true)`);
     await tx.execute(sql`select pg_advisory_xact_lock(${foldLock}::int, 0)`);
     const next = await findNext(tx);
     if (next === null) return { days: 0, isDone: true };
     const { mark, limit, hour } = next;
-    // Something came for an hour before, or somebody else folds too.
-    if (hour !== expected) return { days: 0, isDone: false };
     if (hour === null) {
       if (mark < limit) await setMark(tx, limit);
       return { days: daysBetween(mark, limit), isDone: true };
     }
-    const from = Math.max(mark, hour);
-    const to = Math.min(from + Math.ceil(hourMs / parts), hour + hourMs);
+    const from = Math.max(0, mark - hour);
+    const to = await findEnd(tx, { hour, from, rows });
     await tx.execute(fold({ hour, from, to }));
-    await setMark(tx, to);
-    return { days: daysBetween(mark, to), isDone: false };
+    await setMark(tx, hour + to);
+    return { days: daysBetween(mark, hour + to), isDone: false };
   });
 }
-
-type Place = Pick<Database, "db" | "transaction">;
 
 const [hourMs, dayMs] = [3_600_000, 86_400_000];
 const daysBetween = (from: number, to: number): number =>
@@ -54,26 +43,32 @@ const daysBetween = (from: number, to: number): number =>
 type Next = { mark: number; limit: number; hour: number | null };
 
 /** Null when nothing was ever used. */
-async function findNext(db: Db): Promise<Next | null> {
-  const [row] = await db.execute<{ mark: Date | null; due: Date; hour: Date | null }>(sql`
+async function findNext(tx: Db): Promise<Next | null> {
+  const [row] = await tx.execute<{ mark: Date | null; due: Date; hour: Date | null }>(sql`
     with mark as (
       select coalesce((select at from usage_marks where name = 'folded'),
         date_trunc('day', (select min(hour) from usage_hours), 'UTC')) as at
     ),
     due as (select date_trunc('day', now() - interval '1 hour', 'UTC') as at)
-    select mark.at as mark, due.at as due, (
-      select min(hour) from usage_hours where hour >= date_trunc('hour', mark.at, 'UTC') and hour < due.at
-    ) as hour from mark cross join due`);
+    select (select at from mark) as mark, (select at from due) as due, (
+      select min(hour) from usage_hours
+      where hour >= date_trunc('hour', (select at from mark), 'UTC') and hour < (select at from due)
+    ) as hour`);
   if (row === undefined || row.mark === null) return null;
   const { mark, due, hour } = row;
   return { mark: mark.getTime(), limit: due.getTime(), hour: hour?.getTime() ?? null };
 }
 
-async function countRows(db: Db, hour: number): Promise<number> {
-  const [row] = await db.execute<{ count: number }>(sql`
-    select ((select count(*) from usage_hours where hour = ${timeOf(hour)})
-      + (select count(*) from usage_tag_hours where hour = ${timeOf(hour)}))::int as count`);
-  return row?.count ?? 0;
+type Piece = { hour: number; from: number; to: number };
+
+/** The slot before which so many rows lie from `from` on, in the table that has them closer together. */
+async function findEnd(tx: Db, { hour, from, rows }: Omit<Piece, "to"> & { rows: number }): Promise<number> {
+  const last = (tag: SQL, table: SQL) => sql`
+    select ${slotOf(tag)} as slot from ${table} where hour = ${timeOf(hour)} and ${slotOf(tag)} >= ${from}
+    order by ${slotOf(tag)} offset ${rows - 1} limit 1`;
+  const [row] = await tx.execute<{ slot: number | null }>(sql`
+    select least((${last(sql`''`, sql`usage_hours`)}), (${last(sql`tag`, sql`usage_tag_hours`)})) as slot`);
+  return row?.slot == null ? hourMs : Math.min(hourMs, row.slot + 1);
 }
 
 const setMark = (tx: Db, at: number) =>
@@ -128,13 +123,15 @@ const kept = list(
 );
 const groups = list(Array.from({ length: 4 + dimensions.length }, (_, at) => String(at + 1)));
 
-/** The rows of the hour that have their place between the two. */
-function fold({ hour, from, to }: { hour: number; from: number; to: number }): SQL {
+/** As both tables are indexed by. */
+const slotOf = (tag: SQL): SQL => sql`fold_slot(${tag}, ${list(dimensions)})`;
+
+/** The rows of the hour whose slot lies between the two. */
+function fold({ hour, from, to }: Piece): SQL {
   const key = list(["span", "level", "tag", "starts_at", ...dimensions]);
   const rows = (tag: SQL, table: SQL) => sql`
     select ${tag} as tag, hour, ${list([...dimensions, ...amounts])} from ${table}
-    where hour = ${timeOf(hour)} and fold_place(hour, ${tag}, ${list(dimensions)}) >= ${timeOf(from)}
-      and fold_place(hour, ${tag}, ${list(dimensions)}) < ${timeOf(to)}`;
+    where hour = ${timeOf(hour)} and ${slotOf(tag)} >= ${from} and ${slotOf(tag)} < ${to}`;
   return sql`
     insert into usage_spans as old (${key}, ${list(amounts)})
     select span, level, tag, date_trunc(span, hour, 'UTC'), ${kept}, ${list(amounts.map((name) => `sum(${name})`))}
