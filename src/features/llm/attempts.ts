@@ -14,7 +14,7 @@ import { firstStep, nextStep, type Step, waitMsOf } from "./choice.ts";
 import type { CountTokens } from "./count.ts";
 import { dispatchDemo } from "./demo.ts";
 import { asSocketError, dispatch } from "./dispatch.ts";
-import { type Books, Exchange, type Unseen } from "./exchange.ts";
+import { type Books, Exchange } from "./exchange.ts";
 import type { Holds } from "./holds.ts";
 import type { Leg, LlmCall } from "./leg.ts";
 import { hidesReasoning } from "./model-facts.ts";
@@ -24,6 +24,7 @@ import { isConnectError, isIllness, isPassing, providerFailure, retryAfterMs } f
 import { type LlmRequest, providerBody } from "./request.ts";
 import { callerLeft, Rest } from "./rest.ts";
 import type { Noted } from "./spending.ts";
+import type { Unseen } from "./unseen.ts";
 import type { Watch } from "./watch.ts";
 
 export type AttemptsNeeds = {

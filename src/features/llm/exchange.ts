@@ -15,6 +15,7 @@ import { marksOf } from "./kept-marks.ts";
 import { Meter } from "./meter.ts";
 import { costOf } from "./prices.ts";
 import { callerLeft } from "./rest.ts";
+import type { Unseen } from "./unseen.ts";
 import type { Watch } from "./watch.ts";
 import { noUsage, type Wire } from "./wire.ts";
 
@@ -52,14 +53,6 @@ export type ExchangeCall = {
   unseen: Unseen | null;
   /** Told of the numbers before END is written, with ids of what the provider keeps. */
   noted: (usage: Usage, cost: NanoUsd | null, kept: readonly string[]) => void;
-};
-
-/** Where the gateway sees only a part of what a call uses: thoughts or audio that come out, pictures or files that go in. */
-export type Unseen = {
-  readonly output: boolean;
-  readonly input: boolean;
-  /** Of what goes in, what the provider itself reads while it answers. */
-  readonly lookUps: boolean;
 };
 
 const heartbeatMs = 15_000;

@@ -9,6 +9,14 @@ import type { Member } from "../../platform/json.ts";
 import { type Outline, outlineOf, stringAt } from "./outline.ts";
 import { keyCounts } from "./size.ts";
 
+/** Where the gateway sees only a part of what a call uses: thoughts or audio that come out, pictures or files that go in. */
+export type Unseen = {
+  readonly output: boolean;
+  readonly input: boolean;
+  /** Of what goes in, what the provider itself reads while it answers. */
+  readonly lookUps: boolean;
+};
+
 type AskedBody = {
   readonly endpoint: LlmEndpoint;
   readonly bytes: Uint8Array;
