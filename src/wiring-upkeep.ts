@@ -20,6 +20,7 @@ import { sweepCalls, sweepStates } from "./features/usage/store-sweep.ts";
 import type { Clock } from "./platform/clock.ts";
 import type { RetentionConfig } from "./platform/config.ts";
 import type { Log } from "./platform/log.ts";
+import { keepRounds, type Rounds } from "./platform/rounds.ts";
 import type { Identity } from "./wiring-identity.ts";
 
 export type UpkeepNeeds = {
@@ -158,30 +159,12 @@ const alertsKeptMs = 30 * dayMs;
 const firstMs = 60_000;
 
 /** Goes through the list every hour; once a day it lists the store too, which may be large and asks for money. */
-export function keepUp(upkeep: Upkeep, log: Log) {
-  const stopping = new AbortController();
-  let running: Promise<void> | null = null;
+export function keepUp(upkeep: Upkeep, log: Log): Rounds {
   let hours = 0;
-  const run = async () => {
+  return keepRounds({ firstMs, everyMs: hourMs }, async (signal) => {
     const orphans = hours++ % 24 === 1;
-    const { tallies } = await upkeep.run({ dryRun: false, orphans, signal: stopping.signal });
+    const { tallies } = await upkeep.run({ dryRun: false, orphans, signal });
     const gone = tallies.filter(({ count }) => count > 0).map(({ kind, count }) => [kind, count]);
     if (gone.length > 0) log.info("what was over is gone", Object.fromEntries(gone));
-  };
-  const begin = () => {
-    running ??= run().finally(() => {
-      running = null;
-    });
-  };
-  const first = setTimeout(begin, firstMs);
-  const hourly = setInterval(begin, hourMs);
-  return {
-    /** Resolves when the piece in hand is done. */
-    async stop(): Promise<void> {
-      clearTimeout(first);
-      clearInterval(hourly);
-      stopping.abort();
-      await running;
-    },
-  };
+  });
 }

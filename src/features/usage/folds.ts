@@ -6,6 +6,7 @@
  */
 import type { Database } from "../../db/database.ts";
 import type { Log } from "../../platform/log.ts";
+import { keepRounds, type Rounds } from "../../platform/rounds.ts";
 import { foldPiece } from "./store-folds.ts";
 
 export type FoldTerms = {
@@ -38,31 +39,12 @@ const firstMs = 90_000;
 const everyMs = 3_600_000;
 
 /** Looks every hour whether a day is over. */
-export function keepFolding(database: Pick<Database, "transaction">, log: Log) {
-  const stopping = new AbortController();
-  let running: Promise<void> | null = null;
-  const run = async () => {
+export const keepFolding = (database: Pick<Database, "transaction">, log: Log): Rounds =>
+  keepRounds({ firstMs, everyMs }, async (signal) => {
     try {
-      const days = await foldDays(database, { signal: stopping.signal, pauseMs: 100 });
+      const days = await foldDays(database, { signal, pauseMs: 100 });
       if (days > 0) log.info("hours of usage were folded", { days });
     } catch (error) {
       log.warn("hours of usage could not be folded right now", { error });
     }
-  };
-  const begin = () => {
-    running ??= run().finally(() => {
-      running = null;
-    });
-  };
-  const first = setTimeout(begin, firstMs);
-  const hourly = setInterval(begin, everyMs);
-  return {
-    /** Resolves when the piece in hand is done. */
-    async stop(): Promise<void> {
-      clearTimeout(first);
-      clearInterval(hourly);
-      stopping.abort();
-      await running;
-    },
-  };
-}
+  });

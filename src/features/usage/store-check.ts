@@ -5,6 +5,7 @@
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
+import { amounts, dimensions } from "./roll-up-columns.ts";
 
 /** Of one hour: in how many groups (tag, model, project, …) calls and roll-ups differ. */
 export async function countHourDifferences(db: Db, hour: Date): Promise<number> {
@@ -30,9 +31,9 @@ export async function countHourDifferences(db: Db, hour: Date): Promise<number> 
           coalesce(latency_count(duration_ms), 0), coalesce(latency_count(first_token_ms), 0)]::numeric[] as amounts
       from tagged
       union all
-      select '', ${dimensions}, ${rolled("-")} from usage_hours where hour = ${at}
+      select '', ${keptBy}, ${rolled("-")} from usage_hours where hour = ${at}
       union all
-      select tag, ${dimensions}, ${rolled("-")} from usage_tag_hours where hour = ${at}`,
+      select tag, ${keptBy}, ${rolled("-")} from usage_tag_hours where hour = ${at}`,
     10,
   );
 }
@@ -69,26 +70,10 @@ export async function findReach(db: Db): Promise<Reach> {
   return row ?? { folded: null, swept: null };
 }
 
-const dimensions = sql`provider, model, project_id, session_id, iteration_id, task_id, user_id, client_id, key_id`;
+const keptBy = sql.raw(dimensions.join(", "));
 
-const rolled = (sign: "" | "-"): SQL => {
-  const amounts = [
-    "requests",
-    "errors",
-    "input",
-    "output",
-    "cached_read",
-    "cache_write",
-    "reasoning",
-    "audio",
-    "cost_nano",
-    "charged_nano",
-    "unknown_nano",
-    "latency",
-    "first_token",
-  ];
-  return sql.raw(`array[${amounts.map((amount) => sign + amount).join(", ")}]::numeric[]`);
-};
+const rolled = (sign: "" | "-"): SQL =>
+  sql.raw(`array[${amounts.map((amount) => sign + amount).join(", ")}]::numeric[]`);
 
 /** `rows` end with an array of 13 amounts behind so many columns that name a group. */
 async function countOf(db: Db, rows: SQL, named: number): Promise<number> {

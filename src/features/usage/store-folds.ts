@@ -8,6 +8,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Database, Db } from "../../db/database.ts";
 import { foldLock } from "./merge.ts";
+import { amounts, dimensions } from "./roll-up-columns.ts";
 import type { Level } from "./spans.ts";
 
 export type Folded = { days: number; isDone: boolean };
@@ -76,32 +77,6 @@ const setMark = (tx: Db, at: number) =>
     insert into usage_marks (name, at) values ('folded', ${timeOf(at)})
     on conflict (name) do update set at = excluded.at`);
 
-const dimensions = [
-  "provider",
-  "model",
-  "project_id",
-  "session_id",
-  "iteration_id",
-  "task_id",
-  "user_id",
-  "client_id",
-  "key_id",
-];
-const amounts = [
-  "requests",
-  "errors",
-  "input",
-  "output",
-  "cached_read",
-  "cache_write",
-  "reasoning",
-  "audio",
-  "cost_nano",
-  "charged_nano",
-  "unknown_nano",
-  "latency",
-  "first_token",
-];
 /** The finest first. */
 const keptBy: Record<Level, readonly string[]> = {
   all: dimensions,
