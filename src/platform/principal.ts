@@ -12,6 +12,8 @@ export type Principal = {
   readonly credential: "access_token" | "api_key" | "cookie";
   /** What is limited as one: a key, a sign-in with all of its tokens, or a client with all tokens that it was given. */
   readonly credentialId: string;
+  /** What holds streams open: the same, but for a client each token by itself, with all that is exchanged for it. */
+  readonly holderId: string;
   /** Everything whose revocation ends this credential, the credential itself among it. */
   readonly endsWith: readonly string[];
   /** The browser or app that a person signed in, or null; a token that an app made for a helper is neither. */

@@ -198,6 +198,7 @@ async function personOf(
     role,
     credential: "cookie",
     credentialId: signInId,
+    holderId: signInId,
     endsWith: [signInId, userId],
     signInId,
     userId,

@@ -88,8 +88,7 @@ export class Events {
 
   #requireRoom(principal: Principal): void {
     let streams = 0;
-    for (const held of this.#open.values())
-      if (held.principal.credentialId === principal.credentialId) streams += 1;
+    for (const held of this.#open.values()) if (held.principal.holderId === principal.holderId) streams += 1;
     if (streams < streamsPerCredential) return;
     throw new Failure(
       "rate",

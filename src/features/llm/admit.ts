@@ -73,7 +73,7 @@ export class Admittance {
       const counted = projectId === null ? undefined : this.#needs.admitProject(projectId);
       if (counted instanceof Promise) await counted;
       if (!asked.stream) return { asked, attribution, release: once(body.release, leaveShare) };
-      const place = this.#needs.streams.enter({ credentialId: principal.credentialId, projectId });
+      const place = this.#needs.streams.enter({ credentialId: principal.holderId, projectId });
       const leave = place instanceof Promise ? await place : place;
       return { asked, attribution, release: once(leave, body.release, leaveShare) };
     } catch (error) {

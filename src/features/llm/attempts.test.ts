@@ -20,6 +20,7 @@ const principal: Principal = {
   role: "runner",
   credential: "api_key",
   credentialId: "key_a",
+  holderId: "key_a",
   endsWith: ["cli_a", "key_a"],
   signInId: null,
   userId: null,

@@ -9,6 +9,7 @@ import type { LimitsConfig } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { SharedRedis } from "../../platform/redis.ts";
 
+/** `credentialId`: the key, the sign-in or the token that holds it. */
 export type StreamPlace = { readonly credentialId: string; readonly projectId: string | null };
 
 const leaseMs = 45_000;

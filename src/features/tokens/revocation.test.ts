@@ -261,6 +261,7 @@ describe("the cache", () => {
           role: "runner",
           credential: "api_key",
           credentialId: `key_${name}`,
+          holderId: `key_${name}`,
           endsWith: ["cli_1", `key_${name}`],
           signInId: null,
           userId: null,

@@ -43,6 +43,7 @@ export function standingOfToken(claims: Claims, holder: TokenHolder | undefined)
     credential: "access_token",
     // A client makes itself as many tokens as it likes: each with limits of its own would be none.
     credentialId: isRunner ? client.id : rootOf(claims.jti),
+    holderId: rootOf(claims.jti),
     endsWith: [...owner.endsWith, ...endsWith(claims.jti)],
     signInId: isExchanged(claims.jti) ? null : signInOf(claims.jti),
     keyId: null,
@@ -66,6 +67,7 @@ export function standingOfKey(holder: KeyHolder | undefined, now: number): Stand
     ...owner.identity,
     credential: "api_key",
     credentialId: key.id,
+    holderId: key.id,
     endsWith: [...owner.endsWith, key.id],
     signInId: null,
     keyId: key.id,
@@ -86,6 +88,7 @@ export function standingOfCookie(holder: CookieHolder | undefined): Standing {
     ...owner.identity,
     credential: "cookie",
     credentialId: signInId,
+    holderId: signInId,
     endsWith: [...owner.endsWith, signInId],
     signInId,
     keyId: null,

@@ -34,6 +34,7 @@ const person = (id: string, over: Partial<Principal> = {}): Principal => ({
     role: "user",
     credential: "access_token",
     credentialId: id,
+    holderId: id,
     endsWith: [id],
     signInId: null,
     userId: id,
