@@ -3,7 +3,7 @@
  *
  * Whose calls they are, an index knows, and most of what a call was for. What no index knows (a model, a tag, a state) is
  * looked for in stretches of so many calls, for a second: then the answer is what was found, and where to go on. So a
- * filter that nothing fits takes as long as any other, however many calls there are. An open call is in no list.
+ * filter that nothing fits takes no longer than another, however many calls there are. An open call is in no list.
  */
 import { and, eq, gte, lt, ne, or, type SQL, sql } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
