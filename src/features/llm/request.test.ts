@@ -48,7 +48,9 @@ test("usage is asked for whatever the caller's stream_options say", () => {
 });
 
 test("any JSON object with a model keeps its meaning, edits aside", () => {
-  const json = fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue());
+  // Of the keys that are read, and so refused as `N` or as a list, chance only ever writes this one.
+  const key = fc.string({ unit: "grapheme" }).filter((text) => text.toLowerCase() !== "n");
+  const json = fc.dictionary(key, fc.jsonValue());
   fc.assert(
     fc.property(json, fc.boolean(), (extra, spaced) => {
       const body = { ...extra, model: "a", stream_options: { y: 2 } };
