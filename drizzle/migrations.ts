@@ -12,6 +12,8 @@ import m0009 from "./0009_llm_rights.sql" with { type: "text" };
 import m0010 from "./0010_budget_functions.sql" with { type: "text" };
 import m0011 from "./0011_usage_spans.sql" with { type: "text" };
 import m0012 from "./0012_usage_places.sql" with { type: "text" };
+import m0013 from "./0013_mcp.sql" with { type: "text" };
+import m0014 from "./0014_mcp_rights.sql" with { type: "text" };
 
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
   { name: "0000_schema", sql: m0000 },
@@ -27,4 +29,6 @@ export const migrations: readonly { readonly name: string; readonly sql: string 
   { name: "0010_budget_functions", sql: m0010 },
   { name: "0011_usage_spans", sql: m0011 },
   { name: "0012_usage_places", sql: m0012 },
+  { name: "0013_mcp", sql: m0013 },
+  { name: "0014_mcp_rights", sql: m0014 },
 ];

@@ -4,7 +4,6 @@
  */
 import type { RecordAudit } from "./db/audit-entry.ts";
 import type { Database } from "./db/database.ts";
-import type { Locate } from "./db/places.ts";
 import { forGood, type SweepTerms } from "./db/sweep.ts";
 import { Login } from "./features/identity/login.ts";
 import { createOidc } from "./features/identity/oidc.ts";
@@ -44,7 +43,7 @@ import { Tokens, type TokensNeeds } from "./features/tokens/tokens.ts";
 import { createAttempts } from "./platform/attempts.ts";
 import type { Clock } from "./platform/clock.ts";
 import { signingSecretsOf } from "./platform/config-signing.ts";
-import { createGuard, type Guard } from "./platform/guard.ts";
+import { createGuard, type Guard, type Locate } from "./platform/guard.ts";
 import type { GuardedFetch } from "./platform/guarded-fetch.ts";
 import type { Limits } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";

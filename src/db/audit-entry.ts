@@ -1,4 +1,4 @@
-import type { Call } from "../platform/call.ts";
+import type { Call, Via } from "../platform/call.ts";
 import type { Principal } from "../platform/principal.ts";
 import type { Db } from "./database.ts";
 
@@ -11,6 +11,8 @@ export type Actor = {
   readonly ip: string | null;
   readonly userAgent: string | null;
   readonly requestId: string | null;
+  /** Through which tool; left out where there can be none. */
+  readonly via?: Via | null;
 };
 
 /** One change, to be recorded in its own transaction. `details` never holds a secret. */
@@ -46,6 +48,7 @@ export const actorOf = (principal: Principal, call: Call): Actor => ({
   id: principal.id,
   kind: principal.kind,
   clientId: principal.clientId,
+  via: call.via,
   ...originOf(call),
 });
 

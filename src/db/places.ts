@@ -3,7 +3,7 @@
  * once is known; what is not there is asked for again each time, because it may come.
  */
 import { eq, sql } from "drizzle-orm";
-import type { Place } from "../platform/guard.ts";
+import type { Locate, Place } from "../platform/guard.ts";
 import { isId, type Prefix } from "../platform/ids.ts";
 import type { Database } from "./database.ts";
 import {
@@ -46,8 +46,6 @@ const homes = {
     sessionId: artifacts.sessionId,
   },
 } as const;
-
-export type Locate = (kind: string, id: string) => Place | null | Promise<Place | null>;
 
 const rememberedMax = 20_000;
 

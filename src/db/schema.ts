@@ -649,6 +649,47 @@ export const alertDeliveries = pgTable(
   ],
 );
 
+/** Each write is a new revision; the last one counts. */
+export const mcpPolicies = pgTable(
+  "mcp_policies",
+  {
+    /** `usr_…`, `cli_…`, `specgate-desktop` or `key_…`. */
+    principal: text("principal").notNull(),
+    revision: integer("revision").notNull(),
+    /** Empty when the policy was taken away. */
+    rules: jsonb("rules").$type<unknown[]>().notNull(),
+    createdBy: text("created_by").notNull(),
+    createdAt: at("created_at").notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ columns: [table.principal, table.revision] })],
+);
+
+/** Tools of upstream MCP servers as they were first seen or approved, and as they were seen last. */
+export const mcpPins = pgTable(
+  "mcp_pins",
+  {
+    alias: text("alias").notNull(),
+    /** The upstream's own name of it. */
+    tool: text("tool").notNull(),
+    /** `pending`: never approved. `quarantined`: it is not what it was any more. `rejected`: an administrator said no. */
+    status: text("status").$type<"visible" | "pending" | "quarantined" | "rejected">().notNull(),
+    /** SHA-256 of the canonical JSON of the definition that counts; null while none does. */
+    pin: text("pin"),
+    definition: jsonb("definition").$type<Record<string, unknown>>(),
+    seenPin: text("seen_pin").notNull(),
+    seenDefinition: jsonb("seen_definition").$type<Record<string, unknown>>().notNull(),
+    firstSeenAt: at("first_seen_at").notNull().defaultNow(),
+    /** When it came to be what it was seen as last. */
+    changedAt: at("changed_at").notNull().defaultNow(),
+    /** Null: it is offered no more. */
+    goneAt: at("gone_at"),
+    decidedBy: text("decided_by"),
+    decidedAt: at("decided_at"),
+    version: integer("version").notNull().default(1),
+  },
+  (table) => [primaryKey({ columns: [table.alias, table.tool] })],
+);
+
 /** Where something in a session stands; neither ever changes. */
 const place = {
   projectId: text("project_id").notNull(),

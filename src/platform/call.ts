@@ -26,8 +26,17 @@ export type Call = {
   readonly peer: string | null;
   /** The caller's address: the peer's, or what trusted proxies say; found out when somebody wants to know. */
   readonly ip: string | null;
+  /** Through which tool a change was asked for; the audit of whatever it changes says so. Null everywhere but at /mcp. */
+  via: Via | null;
   /** Moves Bun's idle timeout for this connection; without a number there is none, because a stream sends its own heartbeats. */
   readonly stayOpen: (seconds?: number) => void;
+};
+
+export type Via = {
+  /** What stands in the audit row's details. */
+  readonly details: Readonly<Record<string, unknown>>;
+  /** Set by the audit log once a row says it. */
+  isRecorded: boolean;
 };
 
 const traceparentForm = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
@@ -59,6 +68,7 @@ class BegunCall implements Call {
   readonly origin: string | null;
   readonly crossOrigin: boolean;
   readonly stayOpen: (seconds?: number) => void;
+  via: Via | null = null;
   readonly #around: Surroundings;
 
   constructor(

@@ -11,6 +11,7 @@ import {
   defaultAlerts,
   defaultArtifacts,
   defaultLimits,
+  defaultMcp,
   defaultRetention,
   type GatewayConfig,
   type LimitsConfig,
@@ -18,6 +19,7 @@ import {
   type ProviderConfig,
 } from "./config.ts";
 import { readArtifacts, readRetention } from "./config-artifacts.ts";
+import { readMcp } from "./config-mcp.ts";
 import { named, readModels, readProviders } from "./config-models.ts";
 import type { Parsed } from "./config-values.ts";
 import { type Entry, openPage, type Page } from "./config-yaml.ts";
@@ -37,8 +39,17 @@ export function readConfigFile(
     providers: named(Object.entries(registered)),
   };
   if (page.root === null) return { gateway, mistakes: page.mistakes };
-  const keys = ["providers", "models", "prices", "limits", "artifacts", "alerts", "retention"] as const;
-  const top = page.fields(page.root, keys, later.top);
+  const keys = [
+    "providers",
+    "models",
+    "prices",
+    "limits",
+    "artifacts",
+    "mcp",
+    "alerts",
+    "retention",
+  ] as const;
+  const top = page.fields(page.root, keys);
   const stated = top.providers === undefined ? [] : namesOf(page, top.providers);
   const own = top.providers === undefined ? {} : readProviders(page, top.providers);
   gateway.providers = named([
@@ -50,6 +61,7 @@ export function readConfigFile(
   if (top.prices !== undefined) gateway.prices = readPrices(page, top.prices);
   if (top.limits !== undefined) gateway.limits = readLimits(page, top.limits);
   if (top.artifacts !== undefined) gateway.artifacts = readArtifacts(page, top.artifacts);
+  if (top.mcp !== undefined) gateway.mcp = readMcp(page, top.mcp);
   if (top.alerts !== undefined) gateway.alerts = readAlerts(page, top.alerts);
   if (top.retention !== undefined) gateway.retention = readRetention(page, top.retention);
   return { gateway, mistakes: page.mistakes };
@@ -61,11 +73,10 @@ export const emptyGateway = (): GatewayConfig => ({
   prices: named([]),
   limits: structuredClone(defaultLimits),
   artifacts: structuredClone(defaultArtifacts),
+  mcp: { ...structuredClone(defaultMcp), workspaces: named([]), upstreams: named([]) },
   alerts: { ...defaultAlerts },
   retention: structuredClone(defaultRetention),
 });
-
-const later = { top: ["mcp"] };
 
 function readAlerts(page: Page, entry: Entry): AlertsConfig {
   const field = page.fields(entry, ["allow_private_network"]);

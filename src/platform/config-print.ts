@@ -8,6 +8,7 @@ import {
   defaultAlerts,
   defaultArtifacts,
   defaultLimits,
+  defaultMcp,
   defaultRetention,
   defaultTimeouts,
   type PriceConfig,
@@ -38,6 +39,8 @@ const inUsd = (price: PriceConfig): Record<string, string> => ({
   output: formatUsd(price.outputNanoPerMtok),
 });
 
+const namedKeys = new Set(["providers", "models", "workspaces", "upstreams", "env"]);
+
 /** Keys of ours to snake_case; names that people chose (providers, models) stay as they are. */
 function plain(value: unknown, named = false): unknown {
   if (Array.isArray(value)) return value.map((item) => plain(item));
@@ -46,7 +49,7 @@ function plain(value: unknown, named = false): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => [
       named ? key : snakeCase(key),
-      plain(inner, key === "providers" || key === "models"),
+      plain(inner, namedKeys.has(key)),
     ]),
   );
 }
@@ -63,6 +66,7 @@ function defaultsPage(): string {
   const inFile = {
     limits: defaultLimits,
     artifacts: defaultArtifacts,
+    mcp: defaultMcp,
     alerts: defaultAlerts,
     retention: defaultRetention,
     timeouts: defaultTimeouts,

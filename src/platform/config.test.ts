@@ -378,10 +378,6 @@ limits:
     ]);
   });
 
-  test("a feature of a later version is refused", () => {
-    expect(bad({}, "mcp: {}")).toEqual(["specgate.yaml:1: mcp: is not in this version; leave it out"]);
-  });
-
   test("routes are read whole: kinds, endpoints, weights, fallbacks, retries, every timeout", () => {
     const { gateway } = good(
       {},

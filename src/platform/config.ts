@@ -81,6 +81,7 @@ export type GatewayConfig = {
   prices: Record<string, PriceConfig>;
   limits: LimitsConfig;
   artifacts: ArtifactsConfig;
+  mcp: McpConfig;
   alerts: AlertsConfig;
   retention: RetentionConfig;
 };
@@ -221,6 +222,45 @@ export const defaultArtifacts: ArtifactsConfig = {
     "application/octet-stream",
   ],
   quotaBytes: null,
+};
+
+/** What MCP clients may reach at most, whatever policies say. */
+export type McpConfig = {
+  /** Patterns of tools' names: `*` within a segment, `**` across; segments end at `__`. */
+  allow: string[];
+  deny: string[];
+  /** Files of a project that its tools may touch, by the project's id. */
+  workspaces: Record<string, WorkspaceConfig>;
+  /** Other MCP servers, by the alias that their tools are named with. */
+  upstreams: Record<string, UpstreamConfig>;
+};
+export const defaultMcp: McpConfig = { allow: ["**"], deny: [], workspaces: {}, upstreams: {} };
+
+export type WorkspaceConfig = {
+  /** Absolute. */
+  root: string;
+  /** Extensions in lower case, with their dot. */
+  read: string[];
+  write: string[];
+  /** Patterns of paths below the root, such as the ones for version control's own files. */
+  deny: string[];
+};
+
+export type UpstreamLink =
+  | { kind: "http"; url: string; bearer: Secret | null; allowPrivateNetwork: boolean }
+  | { kind: "stdio"; command: string[]; env: Record<string, Secret>; cwd: string | null };
+
+export type UpstreamConfig = UpstreamLink & {
+  /** Patterns of the upstream's own names. */
+  allow: string[];
+  deny: string[];
+  /** `first_use`: what is there first is visible at once. `approve`: nothing is, until an administrator approves it. */
+  pin: "first_use" | "approve";
+  timeoutMs: number;
+  /** Null: as `limits.mcp` says. */
+  resultBytesMax: number | null;
+  /** Calls at once; more wait for none and are refused. */
+  callsMax: number;
 };
 
 export type AlertsConfig = {

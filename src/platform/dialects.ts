@@ -1,11 +1,11 @@
 /**
- * One failure, five ways to say it: RFC 9457 problems, OpenAI's error object, Anthropic's, RFC 6749 section 5.2, and a
- * page for people. The plane chooses; clients of each ecosystem then see what their own libraries already understand.
+ * One failure, six ways to say it: RFC 9457 problems, OpenAI's error object, Anthropic's, RFC 6749 section 5.2, JSON-RPC
+ * 2.0 section 5.1, and a page for people. The plane chooses; clients of each ecosystem then see what their own libraries already understand.
  */
 import type { Failure, FailureKind } from "./failure.ts";
 import { html, page } from "./html.ts";
 
-export type Dialect = "problem" | "openai" | "anthropic" | "oauth" | "html";
+export type Dialect = "problem" | "openai" | "anthropic" | "oauth" | "jsonrpc" | "html";
 
 const titles: Record<FailureKind, string> = {
   invalid: "The request is not valid",
@@ -124,6 +124,25 @@ function oauthBody(failure: Failure): Record<string, unknown> {
   };
 }
 
+/** JSON-RPC 2.0 section 5.1. `id` is the request's own, or null where none could be read. */
+export function rpcBody(
+  failure: Failure,
+  requestId: string,
+  id: string | number | null = null,
+): Record<string, unknown> {
+  const { code, errors, members } = failure;
+  const data = { code, ...(errors ? { errors } : {}), ...members, request_id: requestId };
+  return { jsonrpc: "2.0", id, error: { code: rpcCode(failure), message: failure.message, data } };
+}
+
+/** Of the codes that JSON-RPC names; what it has no name for is -32000, the first of those left to servers. */
+function rpcCode({ kind, code }: Failure): number {
+  if (code === "invalid_json") return -32700;
+  if (kind === "invalid") return -32600;
+  if (kind === "unprocessable") return -32602;
+  return kind === "internal" ? -32603 : -32000;
+}
+
 export function failureResponse(failure: Failure, dialect: Dialect, requestId: string): Response {
   const response =
     dialect === "html" ? failurePage(failure, requestId) : jsonResponse(failure, dialect, requestId);
@@ -166,6 +185,7 @@ function bodyOf(failure: Failure, dialect: JsonDialect, requestId: string): Reco
   if (dialect === "openai") return openaiBody(failure);
   if (dialect === "anthropic") return anthropicBody(failure, requestId);
   if (dialect === "oauth") return oauthBody(failure);
+  if (dialect === "jsonrpc") return rpcBody(failure, requestId);
   return problemBody(failure, requestId);
 }
 
@@ -174,6 +194,7 @@ export function dialectOf(path: string, request: Request): Dialect {
   if (path.startsWith("/oauth/")) return "oauth";
   if (path.startsWith("/v1/") || path === "/v1") return llmDialect(request);
   if (path.startsWith("/api/llm/")) return "openai";
+  if (path === "/mcp" || path.startsWith("/mcp/")) return "jsonrpc";
   return "problem";
 }
 

@@ -15,8 +15,7 @@ import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { isLoopbackHost } from "./loopback.ts";
 import type { Authenticate, AuthenticateCookie, Plane, Principal } from "./principal.ts";
-import type { ProjectRole, Scope } from "./scopes.ts";
-import { isAtLeast, rightsIn } from "./scopes.ts";
+import { type Holder, isAtLeast, mcpScopes, type ProjectRole, rightsIn, type Scope } from "./scopes.ts";
 import { onceRead } from "./wire-body.ts";
 
 /** What a door asks of whoever holds a credential. */
@@ -53,6 +52,8 @@ export type Opened = {
 export type OpenedBy = Opened & { readonly principal: Principal };
 /** Where something stands; neither part ever changes. */
 export type Place = { readonly projectId: string; readonly sessionId: string | null };
+/** Where the thing of this kind (the parameter's name) stands; null when there is none. */
+export type Locate = (kind: string, id: string) => Place | null | Promise<Place | null>;
 /** Behind a door of a project: where what the route names stands, and what the caller is there. */
 export type OpenedIn = OpenedBy & { readonly place: Place & { readonly role: ProjectRole } };
 /** Whose browser it is, or null for a stranger's. */
@@ -78,8 +79,7 @@ export type Guard = {
 export type GuardNeeds = {
   authenticate: Authenticate;
   authenticateCookie: AuthenticateCookie;
-  /** Where the thing of this kind (the parameter's name) stands; null when there is none. */
-  locate: (kind: string, id: string) => Place | null | Promise<Place | null>;
+  locate: Locate;
   publicUrl: () => string;
   /** Where the metadata of the resource that was asked for stands (RFC 9728 section 5.1). */
   resourceMetadata: (asked: URL, plane: Plane) => string;
@@ -170,24 +170,45 @@ async function judgeAgain(
   if (place !== null) Object.assign(place, await enter(principal, policy, opened, needs));
 }
 
-/**
- * Where the route leads, for whoever has the role and the scope there. Throws `not_found` when it is nowhere or the
- * caller has no part in its project or session, 403 when that part is too small.
- */
-async function enter(
+const enter = (
   principal: Principal,
-  { scope, project: least, at = "project" }: ClosedPolicy,
+  { scope, project, at = "project" }: ClosedPolicy,
   { request, params }: Opened,
   { locate }: GuardNeeds,
+): Promise<OpenedIn["place"]> => {
+  const scopes = scope === null ? [] : [scope];
+  const door: InnerDoor = { scopes, at, id: params[at] ?? "", isRead: request.method === "GET" };
+  return enterPlace(principal, project === undefined ? door : { ...door, least: project }, locate);
+};
+
+/** What is asked of whoever enters a place in a project. */
+export type InnerDoor = {
+  readonly scopes: readonly Scope[];
+  readonly least?: ProjectRole;
+  /** The kind of thing, as `Locate` knows it, and its id. */
+  readonly at: string;
+  readonly id: string;
+  readonly isRead: boolean;
+};
+
+/**
+ * Where the way leads, for whoever has the role and the scopes there. Throws `not_found` when it is nowhere or the
+ * caller has no part in its project or session, 403 when that part is too small.
+ */
+export async function enterPlace(
+  principal: Holder & Pick<Principal, "sessionId">,
+  { scopes, least, at, id, isRead }: InnerDoor,
+  locate: Locate,
 ): Promise<OpenedIn["place"]> {
-  const found = await locate(at, params[at] ?? "");
+  const found = await locate(at, id);
   const rights = found === null ? null : rightsIn(principal, found.projectId);
   if (found === null || rights === null) throw notFound();
   const { sessionId } = principal;
   if (sessionId !== null && found.sessionId !== null && sessionId !== found.sessionId) throw notFound();
   if (least !== undefined && !isAtLeast(rights.role, least)) throw lowRole(rights.role, least);
-  if (scope !== null && !rights.scopes.has(scope)) throw missingScope(scope);
-  if (sessionId !== null && found.sessionId === null && request.method !== "GET") throw boundToSession();
+  const lacking = scopes.find((scope) => !rights.scopes.has(scope));
+  if (lacking !== undefined) throw missingScope(lacking);
+  if (sessionId !== null && found.sessionId === null && !isRead) throw boundToSession();
   return { ...found, role: rights.role };
 }
 
@@ -279,7 +300,9 @@ function missingScope(scope: Scope): Failure {
 function challenge(failure: Failure, asked: URL, { plane }: ClosedPolicy, needs: GuardNeeds): Failure {
   const own = failure.headers?.["www-authenticate"];
   if (failure.kind !== "unauthenticated" && own === undefined) return failure;
-  const words = own ?? 'Bearer realm="specgate", error="invalid_token"';
+  // RFC 6750 section 3: a client that nobody told before asks for these.
+  const wanted = plane === "mcp" && !own?.includes("scope=") ? `, scope="${mcpScopes.join(" ")}"` : "";
+  const words = (own ?? 'Bearer realm="specgate", error="invalid_token"') + wanted;
   const header = `${words}, resource_metadata="${needs.resourceMetadata(asked, plane)}"`;
   return new Failure(failure.kind, failure.code, failure.message, {
     ...(failure.errors === undefined ? {} : { errors: failure.errors }),
@@ -292,5 +315,6 @@ function dialectFor(policy: Policy, request: Request): Dialect {
   if (policy.plane === "oauth") return "oauth";
   if (policy.plane === "console") return "html";
   if ("console" in policy) return "openai";
+  if (policy.plane === "mcp") return "jsonrpc";
   return policy.plane === "llm" ? llmDialect(request) : "problem";
 }

@@ -26,6 +26,8 @@ export type Principal = {
   readonly keyId: string | null;
   /** Effective scopes: already narrowed by owner and binding, and by the role in the project that it is bound to. */
   readonly scopes: ReadonlySet<Scope>;
+  /** What another credential of the same registration could hold: `scopes` and whatever was not asked for this time. */
+  readonly reach: ReadonlySet<Scope>;
   /** The project this credential is bound to, or null when it is bound to none. */
   readonly projectId: string | null;
   readonly sessionId: string | null;

@@ -21,6 +21,16 @@ export const scopes = [
 ] as const;
 
 export type Scope = (typeof scopes)[number];
+
+/** What an MCP client is told to ask for: enough for every tool that a person's app may call. */
+export const mcpScopes = [
+  "mcp:read",
+  "mcp:write",
+  "artifacts:read",
+  "artifacts:write",
+  "approvals:request",
+  "usage:read",
+] as const satisfies readonly Scope[];
 export type Role = "admin" | "user" | "runner";
 export type ClientKind = "runner" | "service" | "desktop";
 export const clientKinds = ["runner", "service", "desktop"] as const satisfies readonly ClientKind[];

@@ -207,6 +207,7 @@ async function personOf(
     clientKind: null,
     keyId: null,
     scopes: new Set(),
+    reach: new Set(),
     projectId: null,
     sessionId: null,
     memberships: new Map(),

@@ -16,6 +16,7 @@ export function createRecord(epoch: number): RecordAudit {
   return async (tx, entry) => {
     try {
       await insertRow(tx, rowOf(entry, epoch));
+      if (entry.actor.via) entry.actor.via.isRecorded = true;
     } catch (error) {
       if (error instanceof Failure) throw error;
       throw new Failure(
@@ -44,7 +45,7 @@ function rowOf(entry: AuditEntry, epoch: number): NewRow {
     userAgent: text(actor.userAgent),
     requestId: text(actor.requestId),
     outcome: entry.outcome ?? "ok",
-    details: storableJson(JSON.stringify(entry.details ?? {})),
+    details: storableJson(JSON.stringify({ ...entry.details, ...actor.via?.details })),
   };
 }
 

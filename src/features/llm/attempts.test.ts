@@ -29,6 +29,7 @@ const principal: Principal = {
   clientKind: "runner",
   keyId: "key_a",
   scopes: new Set(["llm:chat"]),
+  reach: new Set(["llm:chat"]),
   projectId: null,
   sessionId: null,
   memberships: new Map(),

@@ -271,6 +271,7 @@ describe("the cache", () => {
           clientKind: "runner",
           keyId: `key_${name}`,
           scopes: new Set(),
+          reach: new Set(),
           projectId: null,
           sessionId: null,
           expiresAt: 0,

@@ -48,6 +48,7 @@ export function standingOfToken(claims: Claims, holder: TokenHolder | undefined)
     signInId: isExchanged(claims.jti) ? null : signInOf(claims.jti),
     keyId: null,
     scopes: new Set(narrow(claims.scope.split(" "), owner.allowed)),
+    reach: new Set(owner.allowed),
     projectId: claims.project_id ?? null,
     sessionId: claims.session_id ?? null,
     expiresAt: claims.exp * 1000,
@@ -63,6 +64,7 @@ export function standingOfKey(holder: KeyHolder | undefined, now: number): Stand
   const owner = client === null ? personIdentity(holder, null) : clientIdentity(client);
   if (owner === null) return fallen("owner_gone");
   const allowed = narrow(owner.allowed, keyCeiling(owner.rights));
+  const granted = new Set(narrow(key.scopes, allowed));
   return stands(project, {
     ...owner.identity,
     credential: "api_key",
@@ -71,7 +73,8 @@ export function standingOfKey(holder: KeyHolder | undefined, now: number): Stand
     endsWith: [...owner.endsWith, key.id],
     signInId: null,
     keyId: key.id,
-    scopes: new Set(narrow(key.scopes, allowed)),
+    scopes: granted,
+    reach: granted,
     projectId: key.projectId,
     sessionId: null,
     expiresAt: key.expiresAt.getTime(),
@@ -93,6 +96,7 @@ export function standingOfCookie(holder: CookieHolder | undefined): Standing {
     signInId,
     keyId: null,
     scopes: new Set(owner.allowed),
+    reach: new Set(owner.allowed),
     projectId: null,
     sessionId: null,
     expiresAt: expiresAt.getTime(),
@@ -170,8 +174,9 @@ function stands(project: ProjectRow | null, principal: Principal): Standing {
   if (projectId === null) return { ok: true, principal };
   const rights = rightsIn(principal, projectId);
   if (rights === null) return fallen("not_a_member");
+  const reach = rightsIn({ ...principal, scopes: principal.reach }, projectId)?.scopes ?? rights.scopes;
   const endsWith = [...principal.endsWith, projectId];
-  return { ok: true, principal: { ...principal, scopes: rights.scopes, endsWith } };
+  return { ok: true, principal: { ...principal, scopes: rights.scopes, reach, endsWith } };
 }
 
 const fallen = (why: Extract<Standing, { ok: false }>["why"]): Standing => ({ ok: false, why });

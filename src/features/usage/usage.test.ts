@@ -42,7 +42,9 @@ const person = (id: string, over: Partial<Principal> = {}): Principal => ({
     memberships: new Map(),
     clientId: null,
   },
-  ...{ clientKind: null, keyId: null, scopes: new Set(["usage:read"]), projectId: null, sessionId: null },
+  ...{ clientKind: null, keyId: null, projectId: null, sessionId: null },
+  scopes: new Set(["usage:read"]),
+  reach: new Set(["usage:read"]),
   expiresAt: Number.POSITIVE_INFINITY,
   ...over,
 });
