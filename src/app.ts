@@ -14,6 +14,7 @@ import { gateRoutes } from "./features/gates/routes.ts";
 import { healthRoutes } from "./features/health/routes.ts";
 import { identityRoutes } from "./features/identity/routes.ts";
 import { consoleLlmRoutes, llmRoutes } from "./features/llm/routes.ts";
+import { mcpRoutes } from "./features/mcp/routes.ts";
 import { priceRoutes } from "./features/prices/routes.ts";
 import { projectRoutes } from "./features/projects/routes.ts";
 import { reportRoutes } from "./features/reports/routes.ts";
@@ -78,6 +79,7 @@ export function createApp(parts: Parts): App {
     priceRoutes({ guard, priceBook: parts.priceBook }),
     llmRoutes({ guard, completions, prices, gateway }),
     consoleLlmRoutes({ guard, completions }),
+    mcpRoutes({ guard, mcp: parts.mcp }),
     new Elysia({ prefix: "/api/v1" })
       .use(usageRoutes({ guard, ...parts.spending }))
       .use(auditRoutes({ guard, audit })),

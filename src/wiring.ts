@@ -10,6 +10,7 @@ import type { Database } from "./db/database.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
 import { createLocate } from "./db/places.ts";
 import type { Disk } from "./features/artifacts/disk.ts";
+import type { ObjectStore } from "./features/artifacts/object-store.ts";
 import { createRecord } from "./features/audit/audit.ts";
 import { openHeads } from "./features/audit/heads.ts";
 import { sealKeyIn } from "./features/audit/seal-key.ts";
@@ -22,6 +23,7 @@ import { createHealth } from "./features/health/gateway-health.ts";
 import type { Oidc } from "./features/identity/oidc.ts";
 import type { Completions } from "./features/llm/llm.ts";
 import type { Prices } from "./features/llm/prices.ts";
+import type { Mcp } from "./features/mcp/mcp.ts";
 import type { PriceBook } from "./features/prices/prices.ts";
 import type { Addresses } from "./features/tokens/audiences.ts";
 import { type Ledger, openLedger } from "./features/usage/ledger.ts";
@@ -33,11 +35,13 @@ import { createGuardedFetch } from "./platform/guarded-fetch.ts";
 import type { LimitNumbers } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
 import type { Cursors } from "./platform/page.ts";
+import type { Tool } from "./platform/tool.ts";
 import { type Alerts, wireAlerts } from "./wiring-alerts.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
-import { wireLimits } from "./wiring-limits.ts";
+import { type Throttle, wireLimits } from "./wiring-limits.ts";
 import { wireCalls } from "./wiring-llm.ts";
+import { wireMcp } from "./wiring-mcp.ts";
 import { wireStorage } from "./wiring-storage.ts";
 import { createUpkeep, keepUp, type Upkeep } from "./wiring-upkeep.ts";
 import { type Spending, wireUsage } from "./wiring-usage.ts";
@@ -57,6 +61,8 @@ export type WiringInput = {
   fetchesMax: number;
   /** Further warnings for `/readyz`. */
   warnings: () => string[];
+  /** Further tools than the slices' own. */
+  tools?: readonly Tool[];
 };
 
 export type Parts = {
@@ -82,6 +88,7 @@ export type Parts = {
   readonly audit: AuditTrail;
   readonly alerts: Alerts;
   readonly budgets: Budgets;
+  readonly mcp: Mcp;
   readonly health: ReturnType<typeof createHealth>;
   readonly ledger: Ledger;
   /** Resolves when this boot has been taken over by another copy of the data dir. */
@@ -106,13 +113,9 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const calls = await wireCalls(input, { identity, work, cursors, ledger, alerts, throttle, fetch, locate });
   const spending = wireUsage(input, { identity, cursors });
   const audit = new AuditTrail({ db: database.db, cursors });
-  const streamsOpen = () => throttle.streams.open();
-  const warners = [input, throttle, alerts.courier, spending.selfCheck];
-  const warnings = () => warners.flatMap((part) => part.warnings());
-  const health = createHealth({ ...input, warnings, ledger, objects, streamsOpen });
-  const pulse = keepPulse(input);
+  const door = wireMcp(input, { locate });
   const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk });
-  const broom = keepUp(upkeep, log);
+  const watch = keepWatch(input, { throttle, alerts, spending, ledger, objects, upkeep });
   return {
     config,
     gateway,
@@ -131,14 +134,15 @@ export async function wire(input: WiringInput): Promise<Parts> {
     spending,
     audit,
     alerts,
-    health,
+    mcp: door.mcp,
+    health: watch.health,
     ledger,
-    fenced: pulse.fenced,
+    fenced: watch.fenced,
     async close() {
-      pulse.stop();
-      await broom.stop();
+      await watch.close();
       await alerts.close();
       throttle.close();
+      await door.close();
       await calls.close();
       await spending.close();
       await work.close();
@@ -158,6 +162,29 @@ async function wireAudit({ dir, database, log }: WiringInput) {
     epoch,
     record: createRecord(epoch),
     sealer: createSealer({ database, epoch, key: sealKeyIn(dir), heads, log }),
+  };
+}
+
+type WatchNeeds = Pick<Parts, "alerts" | "spending" | "ledger" | "upkeep"> & {
+  throttle: Throttle;
+  objects: ObjectStore;
+};
+
+/** What goes on by itself beside all requests: the health that others ask for, the pulse, and the broom. */
+function keepWatch(input: WiringInput, needs: WatchNeeds) {
+  const { throttle, alerts, spending, ledger, objects, upkeep } = needs;
+  const streamsOpen = () => throttle.streams.open();
+  const warners = [input, throttle, alerts.courier, spending.selfCheck];
+  const warnings = () => warners.flatMap((part) => part.warnings());
+  const pulse = keepPulse(input);
+  const broom = keepUp(upkeep, input.log);
+  return {
+    health: createHealth({ ...input, warnings, ledger, objects, streamsOpen }),
+    fenced: pulse.fenced,
+    async close() {
+      pulse.stop();
+      await broom.stop();
+    },
   };
 }
 

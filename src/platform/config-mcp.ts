@@ -120,7 +120,8 @@ function readUpstreams(page: Page, entry: Entry): Record<string, UpstreamConfig>
         deny: field.deny === undefined ? [] : readGlobs(page, field.deny),
         pin: field.pin === undefined ? "approve" : readPin(page, field.pin),
         timeoutMs: (field.timeout_ms && page.integer(field.timeout_ms, 100, 600_000)) ?? 60_000,
-        resultBytesMax: (field.result_bytes_max && page.integer(field.result_bytes_max, 1_024, 67_108_864)) ?? null,
+        resultBytesMax:
+          (field.result_bytes_max && page.integer(field.result_bytes_max, 1_024, 67_108_864)) ?? null,
         callsMax: (field.calls_max && page.integer(field.calls_max, 1, 1_000)) ?? 32,
       },
     ]);
@@ -137,7 +138,10 @@ function readPin(page: Page, entry: Entry): UpstreamConfig["pin"] {
 
 function readLink(page: Page, entry: Entry, field: UpstreamFields): UpstreamLink | null {
   if ((field.url === undefined) === (field.command === undefined)) {
-    page.wrong(entry, "needs either url or command; would be url: https://…/mcp, or command: [ /path/to/server ]");
+    page.wrong(
+      entry,
+      "needs either url or command; would be url: https://…/mcp, or command: [ /path/to/server ]",
+    );
     return null;
   }
   return field.url === undefined ? readCommand(page, field) : readUrl(page, field.url, field);
@@ -145,8 +149,11 @@ function readLink(page: Page, entry: Entry, field: UpstreamFields): UpstreamLink
 
 function readUrl(page: Page, entry: Entry, field: UpstreamFields): UpstreamLink | null {
   for (const key of ["env", "cwd"] as const)
-    if (field[key] !== undefined) page.wrong(field[key], "belongs to a command; would be left out beside url");
-  const isPrivateAllowed = field.allow_private_network ? page.flag(field.allow_private_network) === true : false;
+    if (field[key] !== undefined)
+      page.wrong(field[key], "belongs to a command; would be left out beside url");
+  const isPrivateAllowed = field.allow_private_network
+    ? page.flag(field.allow_private_network) === true
+    : false;
   const text = page.text(entry);
   const url = text === null ? { wrong: "" } : parseBaseUrl(text, isPrivateAllowed);
   if ("wrong" in url && url.wrong !== "") page.wrong(entry, url.wrong);
@@ -161,7 +168,8 @@ const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 function readCommand(page: Page, field: UpstreamFields): UpstreamLink | null {
   for (const key of ["bearer", "allow_private_network"] as const)
-    if (field[key] !== undefined) page.wrong(field[key], "belongs to a url; would be left out beside command");
+    if (field[key] !== undefined)
+      page.wrong(field[key], "belongs to a url; would be left out beside command");
   const at = field.command as Entry;
   const command = readTexts(page, at);
   if (command.length === 0 || !isAbsolute(command[0] as string)) {

@@ -13,6 +13,7 @@ import { loadConfig } from "../platform/config-load.ts";
 import { bootId, type DataDir } from "../platform/data-dir.ts";
 import { type Log, silentLog } from "../platform/log.ts";
 import type { ProjectRole } from "../platform/scopes.ts";
+import type { Tool } from "../platform/tool.ts";
 import { type Parts, wire } from "../wiring.ts";
 import type { Identity } from "../wiring-identity.ts";
 import { host, testDatabase, testDir } from "./cluster.ts";
@@ -59,6 +60,8 @@ export type GatewayOptions = {
   /** Further environment variables, such as those of another store. */
   env?: Record<string, string>;
   log?: Log;
+  /** MCP tools beside the gateway's own. */
+  tools?: readonly Tool[];
   /** Another instance over the same database; both need the same SPECGATE_JWT_SECRET. Close it first. */
   beside?: Pick<TestGateway, "database" | "owner">;
 };
@@ -95,6 +98,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     residentBytes: () => 0,
     fetchesMax: 256,
     warnings: () => [],
+    tools: options.tools ?? [],
   });
   const server = listen(parts, log);
   url = `http://127.0.0.1:${server.port}`;
@@ -149,7 +153,7 @@ type Desk = Pick<Identity, "projects" | "clients" | "keys">;
 async function runnerOf(desk: Desk, as: TestGateway["as"], name: string): Promise<Runner> {
   const project = await desk.projects.create(localActor, { name: `${name}'s project` });
   const scope =
-    "llm:chat control:read control:write artifacts:read artifacts:write approvals:request approvals:consume usage:read";
+    "llm:chat mcp:read mcp:write control:read control:write artifacts:read artifacts:write approvals:request approvals:consume usage:read";
   const client = await desk.clients.create(localActor, {
     name,
     kind: "runner",
