@@ -15,7 +15,7 @@ export type WireMcpNeeds = { locate: Locate };
 export function wireMcp(input: WiringInput, { locate }: WireMcpNeeds) {
   const { gateway, version, log } = input;
   const records: McpRecords = { record: async () => undefined, intend: async () => undefined };
-  const tools: Tool[] = [...mcpTools(), ...(input.tools ?? [])];
+  const tools: Tool[] = [...mcpTools()];
   const allowlist = new Allowlist({ gateway });
   const mcp = new Mcp({ gateway, version, tools, upstreams: noUpstreams, allowlist, records, locate, log });
   return {

@@ -34,8 +34,8 @@ import type { Guard } from "./platform/guard.ts";
 import { createGuardedFetch } from "./platform/guarded-fetch.ts";
 import type { LimitNumbers } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
+import type { McpExtras } from "./platform/mcp-sources.ts";
 import type { Cursors } from "./platform/page.ts";
-import type { Tool } from "./platform/tool.ts";
 import { type Alerts, wireAlerts } from "./wiring-alerts.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
@@ -61,8 +61,8 @@ export type WiringInput = {
   fetchesMax: number;
   /** Further warnings for `/readyz`. */
   warnings: () => string[];
-  /** Further tools than the slices' own. */
-  tools?: readonly Tool[];
+  /** What MCP clients are offered beside the slices' own; tests alone have any. */
+  mcpExtras?: McpExtras;
 };
 
 export type Parts = {

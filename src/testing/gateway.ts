@@ -12,8 +12,8 @@ import type { Config } from "../platform/config.ts";
 import { loadConfig } from "../platform/config-load.ts";
 import { bootId, type DataDir } from "../platform/data-dir.ts";
 import { type Log, silentLog } from "../platform/log.ts";
+import type { McpExtras } from "../platform/mcp-sources.ts";
 import type { ProjectRole } from "../platform/scopes.ts";
-import type { Tool } from "../platform/tool.ts";
 import { type Parts, wire } from "../wiring.ts";
 import type { Identity } from "../wiring-identity.ts";
 import { host, testDatabase, testDir } from "./cluster.ts";
@@ -60,8 +60,8 @@ export type GatewayOptions = {
   /** Further environment variables, such as those of another store. */
   env?: Record<string, string>;
   log?: Log;
-  /** MCP tools beside the gateway's own. */
-  tools?: readonly Tool[];
+  /** What MCP clients are offered beside the gateway's own. */
+  mcpExtras?: McpExtras;
   /** Another instance over the same database; both need the same SPECGATE_JWT_SECRET. Close it first. */
   beside?: Pick<TestGateway, "database" | "owner">;
 };
@@ -98,7 +98,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     residentBytes: () => 0,
     fetchesMax: 256,
     warnings: () => [],
-    tools: options.tools ?? [],
+    mcpExtras: options.mcpExtras ?? {},
   });
   const server = listen(parts, log);
   url = `http://127.0.0.1:${server.port}`;
