@@ -9,6 +9,7 @@ import type { Provider } from "../../src/testing/provider.ts";
 import { type Gateway, type Surroundings, serve } from "../gateway.ts";
 import { type Client, createClient } from "./caller.ts";
 import type { Check } from "./checks.ts";
+import { connect } from "./connect.ts";
 import { oauth4webapi } from "./oauth-4webapi.ts";
 import { behindAlias } from "./oauth-alias.ts";
 import { mcpClient } from "./oauth-mcp.ts";
@@ -58,6 +59,7 @@ export async function identity(check: Check, dir: string, provider: Provider): P
       configuredAdministrator(check, join(dir, "configured")),
     ]);
     await atTheTerminal(check, place);
+    await connect(check, place);
     await endedSignIns(check, place);
   } finally {
     await gateway?.stop();

@@ -13,6 +13,7 @@ import { addAuditCommands } from "./audit.ts";
 import { addCheckCommands } from "./check.ts";
 import { addClientCommands } from "./client.ts";
 import { addConfigCommands } from "./config.ts";
+import { addConnectCommand } from "./connect.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addGateCommands } from "./gate.ts";
 import { addIterationCommands } from "./iteration.ts";
@@ -83,6 +84,7 @@ function buildProgram(world: World): Command {
   addLoginCommand(program, world);
   addLogoutCommand(program, world);
   addWhoamiCommand(program, world);
+  addConnectCommand(program, world);
   addConfigCommands(program, world);
   addVersionCommand(program, world);
   return program.addHelpText("after", `\n${examples}\n${environmentHelp()}`);

@@ -26,7 +26,7 @@ const deviceForm = z.object({
   expires_in: z.number().positive(),
   interval: z.number().min(1).default(5),
 });
-type Device = z.infer<typeof deviceForm>;
+export type Device = z.infer<typeof deviceForm>;
 
 export async function signInByDevice(
   world: World,
@@ -35,6 +35,15 @@ export async function signInByDevice(
 ): Promise<Granted> {
   const device = await beginDevice(server, scope);
   show(world, device);
+  return awaitDevice(world, server, device);
+}
+
+/** Resolves when somebody has entered the code and said yes. */
+export async function awaitDevice(
+  world: Pick<World, "sleep">,
+  server: AuthorizationServer,
+  device: Device,
+): Promise<Granted> {
   let intervalSeconds = device.interval;
   for (let waited = 0; waited < device.expires_in; ) {
     await world.sleep(intervalSeconds * 1_000);
@@ -47,7 +56,7 @@ export async function signInByDevice(
   throw expired();
 }
 
-async function beginDevice(server: AuthorizationServer, scope: string | undefined): Promise<Device> {
+export async function beginDevice(server: AuthorizationServer, scope: string | undefined): Promise<Device> {
   const { issuer, device_authorization_endpoint: endpoint } = server;
   if (endpoint === undefined) throw strange(`${issuer} offers no sign-in by code`);
   const answer = await post(endpoint, { client_id: clientId, ...(scope === undefined ? {} : { scope }) });

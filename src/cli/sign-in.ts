@@ -31,7 +31,8 @@ export type SignedIn = {
 
 const spareMs = 60_000;
 
-export async function signedIn(world: World, flags: GatewayFlags): Promise<SignedIn> {
+/** `refused` is a kept token that the gateway took no longer: it is refreshed, however fresh it looks. */
+export async function signedIn(world: World, flags: GatewayFlags, refused?: Secret): Promise<SignedIn> {
   const url = gatewayUrl(world, flags);
   const given = givenToken(world, flags);
   if (given !== null) return { url, token: given, isKept: false };
@@ -39,7 +40,8 @@ export async function signedIn(world: World, flags: GatewayFlags): Promise<Signe
   const kept = credentials.find(url);
   if (kept === undefined) throw notSignedIn(url, credentials.list());
   const { issuer } = kept;
-  const credential = isFresh(kept.credential) ? kept.credential : await refresh(credentials, issuer);
+  const isGood = (one: Credential) => isFresh(one) && one.access_token !== refused?.reveal();
+  const credential = isGood(kept.credential) ? kept.credential : await refresh(credentials, issuer, isGood);
   return { url: issuer, token: new Secret(credential.access_token), isKept: true };
 }
 
@@ -60,12 +62,16 @@ const parseToken = (text: string) =>
 
 const isFresh = ({ expires_at }: Credential): boolean => Date.parse(expires_at) - Date.now() >= spareMs;
 
-const refresh = (credentials: Credentials, issuer: string): Promise<Credential> =>
+const refresh = (
+  credentials: Credentials,
+  issuer: string,
+  isGood: (one: Credential) => boolean,
+): Promise<Credential> =>
   credentials.change(async ({ find, keep, remove }) => {
     const before = find(issuer)?.credential;
     if (before === undefined) throw notSignedIn(issuer, []);
     // Another command was faster.
-    if (isFresh(before)) return before;
+    if (isGood(before)) return before;
     const answer = await askTwice(await discover(issuer), before);
     if ("refused" in answer && answer.refused === "invalid_grant") {
       remove(issuer);

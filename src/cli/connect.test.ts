@@ -1,0 +1,249 @@
+/** A desktop app's side of the pipe: what it writes, what it reads, line by line. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { type Person, startGateway, type TestGateway } from "../testing/gateway.ts";
+import { openTerminal, past, type Terminal } from "../testing/terminal.ts";
+
+let gateway: TestGateway;
+let ed: Person;
+beforeAll(async () => {
+  gateway = await startGateway();
+  ({ ed } = await gateway.people());
+});
+afterAll(() => gateway.close());
+
+type Message = {
+  id?: number | string | null;
+  method?: string;
+  result?: {
+    tools?: { name: string }[];
+    content?: { text: string }[];
+    isError?: boolean;
+    [key: string]: unknown;
+  };
+  error?: { code: number; message: string };
+  params?: Record<string, unknown>;
+};
+
+/** The command at work, with a person at the other end of its pipe. */
+function openPipe(terminal: Terminal, env: Record<string, string> = {}, sleep?: () => Promise<void>) {
+  const lines = new TransformStream<Uint8Array, Uint8Array>();
+  const writer = lines.writable.getWriter();
+  const messages: Message[] = [];
+  const waiting: { wants: (message: Message) => boolean; done: (message: Message) => void }[] = [];
+  let rest = "";
+  const stdout = (text: string | Uint8Array) => {
+    rest += typeof text === "string" ? text : new TextDecoder().decode(text);
+    const whole = rest.split("\n");
+    rest = whole.pop() ?? "";
+    for (const line of whole) {
+      const message = JSON.parse(line) as Message;
+      messages.push(message);
+      for (const { wants, done } of waiting) if (wants(message)) done(message);
+    }
+  };
+  const ended = terminal.specgate("connect", {
+    env,
+    stdinBytes: () => lines.readable,
+    stdout,
+    ...(sleep ? { sleep } : {}),
+  });
+  const send = (message: object | string) =>
+    writer.write(
+      new TextEncoder().encode(`${typeof message === "string" ? message : JSON.stringify(message)}\n`),
+    );
+  const until = (wants: (message: Message) => boolean): Promise<Message> => {
+    const found = messages.find(wants);
+    if (found !== undefined) return Promise.resolve(found);
+    const { promise, resolve } = Promise.withResolvers<Message>();
+    waiting.push({ wants, done: resolve });
+    return promise;
+  };
+  let id = 0;
+  return {
+    messages,
+    send,
+    until,
+    async ask(method: string, params: object = {}): Promise<Message> {
+      id += 1;
+      const mine = id;
+      await send({ jsonrpc: "2.0", id: mine, method, params });
+      return until((message) => message.id === mine && message.method === undefined);
+    },
+    async end() {
+      await writer.close();
+      return ended;
+    },
+  };
+}
+
+const names = ({ result }: Message): string[] => (result?.tools ?? []).map(({ name }) => name);
+const hello = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "app", version: "1" } };
+const meta = {
+  "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+  "io.modelcontextprotocol/clientInfo": { name: "app", version: "1" },
+  "io.modelcontextprotocol/clientCapabilities": {},
+};
+
+/** Enters the code as ed. */
+async function enter(link: string, scopes: readonly string[]): Promise<void> {
+  const userCode = new URL(link).searchParams.get("user_code") ?? "";
+  const page = await (
+    await ed.fetch("/device", { method: "POST", body: new URLSearchParams({ user_code: userCode }) })
+  ).text();
+  const ticket = /name="ticket" value="([^"]+)"/.exec(page)?.[1] ?? "";
+  const body = new URLSearchParams({ ticket, decision: "allow" });
+  for (const scope of scopes) body.append("scope", scope);
+  expect((await ed.fetch("/device", { method: "POST", body })).status).toBe(200);
+}
+
+const linkIn = ({ result }: Message): string =>
+  /https?:\S+/.exec(result?.content?.[0]?.text ?? "")?.[0] ?? "";
+
+/** Polls as fast as it may without holding up the test. */
+const briefly = () => Bun.sleep(20);
+
+describe("with a key", () => {
+  test("an app of either era lists and calls", async () => {
+    const pipe = openPipe(openTerminal(gateway.url), { SPECGATE_TOKEN: gateway.robo.bearer });
+    expect((await pipe.ask("initialize", hello)).result?.protocolVersion).toBe("2025-11-25");
+    await pipe.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+    expect(names(await pipe.ask("tools/list"))).toContain("whoami");
+    const called = await pipe.ask("tools/call", { name: "whoami", arguments: {} });
+    expect(JSON.stringify(called.result)).toContain(gateway.robo.id);
+    const modern = await pipe.ask("tools/call", { name: "whoami", arguments: {}, _meta: meta });
+    expect(JSON.stringify(modern.result)).toContain(gateway.robo.id);
+    expect((await pipe.ask("tools/call", { name: "nothing", arguments: {} })).error?.code).toBe(-32602);
+    expect(await pipe.end()).toMatchObject({ code: 0, err: "" });
+  });
+
+  test("what is no message is answered, and the next one is read", async () => {
+    const pipe = openPipe(openTerminal(gateway.url), { SPECGATE_TOKEN: gateway.robo.bearer });
+    await pipe.send("{");
+    expect((await pipe.until(({ id }) => id === null)).error?.code).toBe(-32700);
+    await pipe.send("x".repeat(17 << 20));
+    expect(names(await pipe.ask("tools/list"))).toContain("whoami");
+    expect(pipe.messages.filter(({ id }) => id === null)).toHaveLength(2);
+    await pipe.end();
+  });
+
+  test("a hundred requests at once are each answered once", async () => {
+    const pipe = openPipe(openTerminal(gateway.url), { SPECGATE_TOKEN: gateway.robo.bearer });
+    const asked = Array.from({ length: 100 }, () =>
+      pipe.ask("tools/call", { name: "whoami", arguments: {} }),
+    );
+    for (const answer of await Promise.all(asked)) expect(answer.result?.isError ?? false).toBe(false);
+    expect(pipe.messages).toHaveLength(100);
+    await pipe.end();
+  });
+
+  test("a request that was sent before the app closed its end is still answered", async () => {
+    const pipe = openPipe(openTerminal(gateway.url), { SPECGATE_TOKEN: gateway.robo.bearer });
+    await pipe.send({ jsonrpc: "2.0", id: "last", method: "tools/list" });
+    await pipe.end();
+    expect(pipe.messages.map(({ id }) => id)).toEqual(["last"]);
+  });
+
+  test("a gateway that is away fails each request and not the app", async () => {
+    const pipe = openPipe(openTerminal("http://127.0.0.1:1"), { SPECGATE_TOKEN: gateway.robo.bearer });
+    const { error } = await pipe.ask("tools/list");
+    expect(error).toMatchObject({ code: -32000, message: expect.stringContaining("cannot be reached") });
+    expect(await pipe.end()).toMatchObject({ code: 0 });
+  });
+});
+
+describe("where nobody is signed in", () => {
+  test("one tool answers with a link, and after it the gateway's tools are announced", async () => {
+    const terminal = openTerminal(gateway.url);
+    const pipe = openPipe(terminal, {}, briefly);
+    expect((await pipe.ask("initialize", hello)).result?.protocolVersion).toBe("2025-11-25");
+    await pipe.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+    expect(names(await pipe.ask("tools/list"))).toEqual(["sign_in"]);
+    expect((await pipe.ask("tools/call", { name: "whoami", arguments: {} })).error?.message).toContain(
+      "sign_in",
+    );
+    const link = linkIn(await pipe.ask("tools/call", { name: "sign_in", arguments: {} }));
+    expect(link).toStartWith(`${gateway.url}/device?`);
+    expect(linkIn(await pipe.ask("tools/call", { name: "sign_in" }))).toBe(link);
+    await enter(link, ["mcp:read"]);
+    await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+    expect(names(await pipe.ask("tools/list"))).toContain("whoami");
+    const called = await pipe.ask("tools/call", { name: "whoami", arguments: {} });
+    expect(JSON.stringify(called.result)).toContain(ed.id);
+    expect((await pipe.ask("tools/call", { name: "sign_in" })).result?.content?.[0]?.text).toContain(
+      "already",
+    );
+    expect(terminal.modes()).toEqual(["600", "700"]);
+    expect(await pipe.end()).toMatchObject({ code: 0, err: "" });
+  });
+
+  test("an app of the modern era hears of it where it listens", async () => {
+    const pipe = openPipe(openTerminal(gateway.url), {}, briefly);
+    await pipe.ask("server/discover", { _meta: meta });
+    const notifications = { toolsListChanged: true };
+    await pipe.send({
+      jsonrpc: "2.0",
+      id: "ear",
+      method: "subscriptions/listen",
+      params: { _meta: meta, notifications },
+    });
+    await pipe.until(({ method }) => method === "notifications/subscriptions/acknowledged");
+    const link = linkIn(await pipe.ask("tools/call", { name: "sign_in", arguments: {}, _meta: meta }));
+    await enter(link, ["mcp:read"]);
+    const told = await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+    expect(JSON.stringify(told.params)).toContain("ear");
+    expect(pipe.messages.filter(({ method }) => method === "notifications/tools/list_changed")).toHaveLength(
+      1,
+    );
+    expect(names(await pipe.ask("tools/list", { _meta: meta }))).toContain("whoami");
+    await pipe.end();
+  });
+});
+
+describe("a sign-in", () => {
+  async function signedIn(): Promise<Terminal> {
+    const terminal = openTerminal(gateway.url);
+    const pipe = openPipe(terminal, {}, briefly);
+    await enter(linkIn(await pipe.ask("tools/call", { name: "sign_in" })), ["mcp:read"]);
+    await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+    await pipe.end();
+    return terminal;
+  }
+
+  test("is renewed when its token has run out, without the app's knowing", async () => {
+    const terminal = await signedIn();
+    const before = terminal.kept()[gateway.url];
+    if (before === undefined) throw new Error("nothing is kept");
+    terminal.keep({ ...before, expires_at: past() });
+    const pipe = openPipe(terminal);
+    const asked = Array.from({ length: 10 }, () => pipe.ask("tools/list"));
+    for (const answer of await Promise.all(asked)) expect(names(answer)).toContain("whoami");
+    expect(terminal.kept()[gateway.url]?.refresh_token).not.toBe(before.refresh_token);
+    await pipe.end();
+  });
+
+  test("a token that the gateway takes no longer is renewed, however fresh it looks", async () => {
+    const terminal = await signedIn();
+    const before = terminal.kept()[gateway.url];
+    if (before === undefined) throw new Error("nothing is kept");
+    terminal.keep({ ...before, access_token: `${before.access_token.slice(0, -4)}AAAA` });
+    const pipe = openPipe(terminal);
+    expect(names(await pipe.ask("tools/list"))).toContain("whoami");
+    await pipe.end();
+  });
+
+  test("that has been ended leaves the one tool, and says so", async () => {
+    const terminal = await signedIn();
+    const pipe = openPipe(terminal);
+    expect(names(await pipe.ask("tools/list"))).toContain("whoami");
+    const { data } = (await (await ed.fetch("/api/v1/me/sessions")).json()) as {
+      data: { id: string; kind: string }[];
+    };
+    for (const { id, kind } of data)
+      if (kind === "app") await ed.fetch(`/api/v1/me/sessions/${id}`, { method: "DELETE" });
+    const { error } = await pipe.ask("tools/list");
+    expect(error?.message).toContain("sign_in");
+    await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+    expect(names(await pipe.ask("tools/list"))).toEqual(["sign_in"]);
+    await pipe.end();
+  });
+});
