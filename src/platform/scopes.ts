@@ -104,6 +104,13 @@ export function rightsIn(holder: Holder, projectId: string): ProjectRights | nul
   return { role, scopes: new Set([...holder.scopes].filter((scope) => viewerScopes.has(scope))) };
 }
 
+/** The projects that a credential has a part in; null: all there are. */
+export function visibleProjects(holder: Holder): string[] | null {
+  const { projectId } = holder;
+  if (projectId !== null) return rightsIn(holder, projectId) === null ? [] : [projectId];
+  return isAdmin(holder) ? null : [...holder.memberships.keys()];
+}
+
 /** A person with the role `admin` whose credential holds the scope `admin`. */
 export const isAdmin = (holder: Pick<Holder, "role" | "scopes">): boolean =>
   holder.role === "admin" && holder.scopes.has("admin");

@@ -2,6 +2,7 @@
  * Versions of rows that may be changed: an integer in the body, the same as a strong ETag, and `If-Match` for whoever
  * wants to change only what it has seen (RFC 9110 section 13.1.1).
  */
+import { z } from "zod";
 import { Failure } from "./failure.ts";
 
 /** `value` as JSON with its ETag. */
@@ -20,6 +21,13 @@ export function seenVersion(request: Request): number | null {
   if (version !== undefined) return Number(version);
   throw new Failure("invalid", "invalid_request", 'If-Match takes one ETag of this resource, such as "3".');
 }
+
+/** The same as a tool's argument. */
+export const ifVersion = z
+  .int()
+  .min(0)
+  .optional()
+  .describe("Change it only if it is still at this `version`; leave it out not to care.");
 
 /** Throws 412 `stale_version` when the row has moved on. */
 export function requireVersion(row: { version: number }, seen: number | null): void {

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { isId } from "../../platform/ids.ts";
 import { pageQuery } from "../../platform/page.ts";
 import { reason, text, word } from "../../platform/text-form.ts";
-import { type ApprovalState, approvalStates } from "./states.ts";
+import { approvalStates } from "./states.ts";
 
 const subject = z
   .string()
@@ -48,36 +48,39 @@ export const emptyForm = z.strictObject({});
 export const approvalsQuery = z.strictObject({ ...pageQuery, status: z.enum(approvalStates).optional() });
 export type ApprovalsQuery = z.infer<typeof approvalsQuery>;
 
+export const waitSecondsMax = 30;
 export const approvalQuery = z.strictObject({
-  wait_seconds: z.coerce.number().int().min(0).max(30).default(0),
+  wait_seconds: z.coerce.number().int().min(0).max(waitSecondsMax).default(0),
 });
 
-export type ApprovalView = {
-  id: string;
-  project_id: string;
-  session_id: string;
-  iteration_id: string | null;
-  action: string;
-  subject_sha256: string;
-  reason: string;
-  /** `expired` from the moment it is so. */
-  status: ApprovalState;
-  ttl_seconds: number;
-  requested_by: string;
-  /** The person behind the request; null for a machine's own. */
-  requested_by_user: string | null;
-  requested_by_client: string | null;
-  created_at: string;
-  pending_until: string;
-  decided_by: string | null;
-  decided_at: string | null;
-  note: string | null;
-  /** Decided by the person behind the request. */
-  self: boolean;
-  /** When an approval can no longer be consumed; null until it is approved. */
-  expires_at: string | null;
-  /** Who consumed, withdrew or revoked it; nobody lets it expire. */
-  ended_by: string | null;
-  ended_at: string | null;
-  version: number;
-};
+export const approvalShape = z.object({
+  id: z.string(),
+  project_id: z.string(),
+  session_id: z.string(),
+  iteration_id: z.string().nullable(),
+  action: z.string(),
+  subject_sha256: z.string(),
+  reason: z.string(),
+  status: z.enum(approvalStates).describe("`expired` from the moment it is so."),
+  ttl_seconds: z.int(),
+  requested_by: z.string(),
+  requested_by_user: z
+    .string()
+    .nullable()
+    .describe("The person behind the request; null for a machine's own."),
+  requested_by_client: z.string().nullable(),
+  created_at: z.string(),
+  pending_until: z.string(),
+  decided_by: z.string().nullable(),
+  decided_at: z.string().nullable(),
+  note: z.string().nullable().describe("What whoever decided had to say."),
+  self: z.boolean().describe("Decided by the person behind the request."),
+  expires_at: z
+    .string()
+    .nullable()
+    .describe("When an approval can no longer be consumed; null until it is approved."),
+  ended_by: z.string().nullable().describe("Who consumed, withdrew or revoked it; nobody lets it expire."),
+  ended_at: z.string().nullable(),
+  version: z.int(),
+});
+export type ApprovalView = z.infer<typeof approvalShape>;

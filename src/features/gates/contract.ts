@@ -97,21 +97,22 @@ export type NewWaiver = z.infer<typeof newWaiverForm>;
 
 export const listQuery = z.strictObject(pageQuery);
 
-export type CheckView = {
-  id: string;
-  project_id: string;
-  session_id: string;
-  iteration_id: string;
-  kind: CheckKind;
-  name: string | null;
-  status: CheckStatus;
-  percent: number | null;
-  commit_sha: string | null;
-  summary: string | null;
-  artifact_id: string | null;
-  created_by: string;
-  created_at: string;
-};
+export const checkShape = z.object({
+  id: z.string(),
+  project_id: z.string(),
+  session_id: z.string(),
+  iteration_id: z.string(),
+  kind: z.enum(checkKinds),
+  name: z.string().nullable(),
+  status: z.enum(checkStatuses),
+  percent: z.number().nullable(),
+  commit_sha: z.string().nullable(),
+  summary: z.string().nullable(),
+  artifact_id: z.string().nullable(),
+  created_by: z.string(),
+  created_at: z.string(),
+});
+export type CheckView = z.infer<typeof checkShape>;
 
 export type PolicyView = {
   project_id: string;
@@ -122,18 +123,29 @@ export type PolicyView = {
   version: number;
 };
 
-export type EvaluationView = {
-  id: string;
-  project_id: string;
-  session_id: string;
-  iteration_id: string | null;
-  ok: boolean;
-  commit_sha: string | null;
-  policy: unknown;
-  checks: unknown;
-  created_by: string;
-  created_at: string;
-};
+export const evaluationShape = z.object({
+  id: z.string(),
+  project_id: z.string(),
+  session_id: z.string(),
+  iteration_id: z.string().nullable(),
+  ok: z.boolean().describe("Whether every required gate is passed or waived."),
+  commit_sha: z.string().nullable(),
+  policy: z.record(z.string(), z.unknown()).describe("The project's gate policy that this went by."),
+  checks: z
+    .array(
+      z.object({
+        name: z.string(),
+        ok: z.boolean(),
+        code: z.string().describe("Why, such as `passed`, `waived`, `tasks_open` or `check_missing`."),
+        details: z.record(z.string(), z.unknown()),
+        waived_by: z.string().optional().describe("The waiver that lets a failed gate pass."),
+      }),
+    )
+    .describe("Gate by gate."),
+  created_by: z.string(),
+  created_at: z.string(),
+});
+export type EvaluationView = z.infer<typeof evaluationShape>;
 
 export type WaiverView = {
   id: string;

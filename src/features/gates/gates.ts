@@ -132,8 +132,9 @@ const evaluationView = (row: EvaluationRow): EvaluationView => ({
   iteration_id: row.iterationId,
   ok: row.ok,
   commit_sha: row.commitSha,
-  policy: row.policy,
-  checks: row.checks,
+  // Both as they were judged: `evaluate` wrote them, and nobody changes them.
+  policy: row.policy as EvaluationView["policy"],
+  checks: row.checks as EvaluationView["checks"],
   created_by: row.createdBy,
   created_at: row.createdAt.toISOString(),
 });

@@ -24,14 +24,18 @@ export const memberForm = z.strictObject({ role: z.enum(projectRoles) });
 
 export type ProjectView = { id: string; name: string };
 export type ProjectLine = ProjectView & { archived: boolean };
-export type ProjectDetail = ProjectLine & {
-  /** The caller's own part in it. */
-  role: ProjectRole;
-  /** Whether an owner may decide what they asked for themselves. */
-  approvals_self: (typeof selfApprovals)[number];
-  created_at: string;
-  version: number;
-};
+export const projectShape = z.object({
+  id: z.string(),
+  name: z.string(),
+  archived: z.boolean(),
+  role: z.enum(projectRoles).describe("The caller's own part in it."),
+  approvals_self: z
+    .enum(selfApprovals)
+    .describe("Whether an owner may decide what they asked for themselves."),
+  created_at: z.string(),
+  version: z.int(),
+});
+export type ProjectDetail = z.infer<typeof projectShape>;
 export type MemberView = {
   user_id: string;
   email: string;

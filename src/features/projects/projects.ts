@@ -16,7 +16,7 @@ import { Failure, notFound } from "../../platform/failure.ts";
 import { isId, newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import type { Principal } from "../../platform/principal.ts";
-import { isAdmin, type ProjectRole, rightsIn } from "../../platform/scopes.ts";
+import { type ProjectRole, rightsIn, visibleProjects } from "../../platform/scopes.ts";
 import { requireVersion } from "../../platform/versions.ts";
 import {
   type MemberView,
@@ -93,7 +93,7 @@ export class Projects {
   /** Those that the caller has a part in. */
   async page(principal: Principal, cursors: Cursors, query: Query): Promise<Page<ProjectDetail>> {
     const [after = null] = query.cursor === undefined ? [] : cursors.open("projects", query.cursor);
-    const ids = visibleIds(principal);
+    const ids = visibleProjects(principal);
     const rows = await listProjects(this.#needs.database.db, { after, rowsMax: query.limit + 1, ids });
     const page = pageOf(rows, query.limit, (last) => cursors.seal("projects", [last.id]));
     return { ...page, data: page.data.map((row) => detailOf(row, principal)) };
@@ -309,12 +309,6 @@ const detailsOf = ({ name, approvalsSelf }: Partial<ProjectRow>): Record<string,
   ...(name === undefined ? {} : { name }),
   ...(approvalsSelf === undefined ? {} : { approvals_self: approvalsSelf }),
 });
-
-/** Null: all of them. */
-function visibleIds(principal: Principal): string[] | null {
-  if (principal.projectId !== null) return [principal.projectId];
-  return isAdmin(principal) ? null : [...principal.memberships.keys()];
-}
 
 function parseName(text: string): string {
   const parsed = projectNameForm.safeParse(text);

@@ -41,19 +41,20 @@ export const reportsQuery = z.strictObject({
 export type ReportsQuery = z.infer<typeof reportsQuery>;
 
 /** In a list, and as the answer to whoever sent it. */
-export type ReportLine = {
-  id: string;
-  project_id: string;
-  session_id: string;
-  iteration_id: string | null;
-  kind: string;
-  title: string;
-  format: ReportFormat;
-  /** Of the body, in UTF-8. */
-  body_bytes: number;
-  artifact_id: string | null;
-  created_by: string;
-  created_at: string;
-};
+export const reportLineShape = z.object({
+  id: z.string(),
+  project_id: z.string(),
+  session_id: z.string(),
+  iteration_id: z.string().nullable(),
+  kind: z.string(),
+  title: z.string(),
+  format: z.enum(reportFormats),
+  body_bytes: z.int().describe("Of the body, in UTF-8."),
+  artifact_id: z.string().nullable(),
+  created_by: z.string(),
+  created_at: z.string(),
+});
+export type ReportLine = z.infer<typeof reportLineShape>;
 
-export type ReportView = ReportLine & { body: string };
+export const reportShape = reportLineShape.extend({ body: z.string() });
+export type ReportView = z.infer<typeof reportShape>;

@@ -1,7 +1,7 @@
 /**
  * The table reports.
  */
-import { and, desc, eq, getTableColumns, lt, sql } from "drizzle-orm";
+import { and, desc, eq, getTableColumns, inArray, lt, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { reports } from "../../db/schema.ts";
 import { type SearchText, searchVector } from "../../db/search-text.ts";
@@ -33,6 +33,14 @@ export async function findReport(db: Db, id: string): Promise<ReportRow | undefi
     .where(eq(reports.id, id));
   return row;
 }
+
+/** Newest first. */
+export const listLines = (db: Db, ids: readonly string[]): Promise<LineRow[]> =>
+  db
+    .select(line)
+    .from(reports)
+    .where(inArray(reports.id, [...ids]))
+    .orderBy(desc(reports.id));
 
 /** Newest first, from behind `after`. */
 export function listReports(

@@ -4,14 +4,7 @@
 import { z } from "zod";
 import { pageQuery } from "../../platform/page.ts";
 import { commitSha, line, text } from "../../platform/text-form.ts";
-import {
-  type IterationState,
-  iterationStates,
-  type SessionState,
-  type Step,
-  sessionStates,
-  steps,
-} from "./states.ts";
+import { iterationStates, sessionStates, steps } from "./states.ts";
 
 const title = line(200);
 const spec = line(200).nullable();
@@ -49,34 +42,35 @@ export type IterationChange = z.infer<typeof iterationChangeForm>;
 export const sessionsQuery = z.strictObject({ ...pageQuery, status: z.enum(sessionStates).optional() });
 export const iterationsQuery = z.strictObject({ ...pageQuery, status: z.enum(iterationStates).optional() });
 
-export type SessionView = {
-  id: string;
-  project_id: string;
-  title: string;
-  spec: string | null;
-  notes: string | null;
-  status: SessionState;
-  /** How many it has; the last one bears this number. */
-  iterations: number;
-  created_by: string;
-  created_at: string;
-  updated_at: string;
-  closed_at: string | null;
-  version: number;
-};
+export const sessionShape = z.object({
+  id: z.string(),
+  project_id: z.string(),
+  title: z.string(),
+  spec: z.string().nullable(),
+  notes: z.string().nullable(),
+  status: z.enum(sessionStates),
+  iterations: z.int().describe("How many it has; the last one bears this number."),
+  created_by: z.string(),
+  created_at: z.string(),
+  updated_at: z.string(),
+  closed_at: z.string().nullable(),
+  version: z.int(),
+});
+export type SessionView = z.infer<typeof sessionShape>;
 
-export type IterationView = {
-  id: string;
-  project_id: string;
-  session_id: string;
-  number: number;
-  step: Step;
-  status: IterationState;
-  commit_sha: string | null;
-  notes: string | null;
-  created_by: string;
-  created_at: string;
-  updated_at: string;
-  ended_at: string | null;
-  version: number;
-};
+export const iterationShape = z.object({
+  id: z.string(),
+  project_id: z.string(),
+  session_id: z.string(),
+  number: z.int().describe("1, 2, 3, … within the session."),
+  step: z.enum(steps),
+  status: z.enum(iterationStates),
+  commit_sha: z.string().nullable(),
+  notes: z.string().nullable(),
+  created_by: z.string(),
+  created_at: z.string(),
+  updated_at: z.string(),
+  ended_at: z.string().nullable(),
+  version: z.int(),
+});
+export type IterationView = z.infer<typeof iterationShape>;

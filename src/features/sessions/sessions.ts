@@ -8,11 +8,13 @@
 import type { Actor } from "../../db/audit-entry.ts";
 import type { Change, Changes } from "../../db/changes.ts";
 import type { Database } from "../../db/database.ts";
+import { newestIds } from "../../db/newest.ts";
 import { lockSession, requireOpenProject, requireOpenSession } from "../../db/open-session.ts";
 import { changedFields, differenceOf } from "../../platform/difference.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
+import type { Principal } from "../../platform/principal.ts";
 import { requireMove } from "../../platform/states.ts";
 import { requireVersion } from "../../platform/versions.ts";
 import type {
@@ -34,6 +36,7 @@ import {
   insertSession,
   listIterations,
   listSessions,
+  listTitles,
   lockIteration,
   type SessionRow,
   updateIteration,
@@ -91,6 +94,13 @@ export class Sessions {
       cursors.seal(list, [id]),
     );
     return { ...page, data: page.data.map(sessionView) };
+  }
+
+  /** Of all projects that the caller sees, newest first. */
+  async newest(principal: Principal, rowsMax: number): Promise<{ id: string; title: string }[]> {
+    const { db } = this.#needs.database;
+    const range = { from: "ses_", below: "ses_g", rowsMax };
+    return listTitles(db, await newestIds(db, "sessions", principal, range));
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
  * The tables sessions and iterations.
  */
-import { and, desc, eq, lt, sql } from "drizzle-orm";
+import { and, desc, eq, inArray, lt, sql } from "drizzle-orm";
 import type { Db } from "../../db/database.ts";
 import { iterations, sessions } from "../../db/schema.ts";
 import type { IterationState, SessionState } from "./states.ts";
@@ -21,6 +21,14 @@ export async function findSession(db: Db, id: string): Promise<SessionRow | unde
   const [row] = await db.select().from(sessions).where(eq(sessions.id, id));
   return row;
 }
+
+/** Newest first. */
+export const listTitles = (db: Db, ids: readonly string[]): Promise<Pick<SessionRow, "id" | "title">[]> =>
+  db
+    .select({ id: sessions.id, title: sessions.title })
+    .from(sessions)
+    .where(inArray(sessions.id, [...ids]))
+    .orderBy(desc(sessions.id));
 
 /** `only`: the one session that a credential is bound to. */
 export function listSessions(

@@ -6,7 +6,7 @@ import { pageQuery } from "../../platform/page.ts";
 import { line, text } from "../../platform/text-form.ts";
 import { mistakesMax } from "../../platform/wire-body.ts";
 import { dedupeKeyCharactersMax } from "./dedupe-key.ts";
-import { type TaskState, taskStates } from "./states.ts";
+import { taskStates } from "./states.ts";
 
 /** What the database would keep as U+FFFD is read so at once: a list that is sent again must find itself. */
 const wellFormed = (form: z.ZodString): z.ZodString => form.overwrite((value) => value.toWellFormed());
@@ -41,11 +41,14 @@ const fields = {
 export const taskChangeForm = z.strictObject(fields);
 export type TaskChange = z.infer<typeof taskChangeForm>;
 
-const itemForm = z.strictObject({ dedupe_key: exact(dedupeKeyCharactersMax).optional(), ...fields });
-export type TaskItem = z.infer<typeof itemForm>;
+export const taskItemForm = z.strictObject({
+  dedupe_key: exact(dedupeKeyCharactersMax).optional(),
+  ...fields,
+});
+export type TaskItem = z.infer<typeof taskItemForm>;
 
 const mergedMax = 1_000;
-const listedMax = 10_000;
+export const listedMax = 10_000;
 
 /** Item by item, and no further than anybody is told of: ten thousand items full of mistakes would hold everyone up. */
 const listForm = z.array(z.unknown()).transform((given, { issues }): TaskItem[] => {
@@ -53,7 +56,7 @@ const listForm = z.array(z.unknown()).transform((given, { issues }): TaskItem[] 
   if (given.length > listedMax)
     issues.push({ code: "custom", message: `At most ${listedMax} tasks.`, input: given.length });
   for (let index = 0; index < given.length && issues.length === 0; index++) {
-    const parsed = itemForm.safeParse(given[index]);
+    const parsed = taskItemForm.safeParse(given[index]);
     if (parsed.success) items.push(parsed.data);
     else mistaken(given, index, issues);
   }
@@ -63,7 +66,7 @@ const listForm = z.array(z.unknown()).transform((given, { issues }): TaskItem[] 
 /** From this item on, as many mistakes as are told. */
 function mistaken(given: readonly unknown[], from: number, issues: z.core.$ZodRawIssue[]): void {
   for (let index = from; index < given.length && issues.length < mistakesMax; index++) {
-    const found = itemForm.safeParse(given[index]).error?.issues ?? [];
+    const found = taskItemForm.safeParse(given[index]).error?.issues ?? [];
     for (const issue of found) issues.push({ ...issue, path: [index, ...issue.path] } as z.core.$ZodRawIssue);
   }
 }
@@ -90,33 +93,44 @@ export const tasksQuery = z.strictObject({
 export type TasksQuery = z.infer<typeof tasksQuery>;
 export const historyQuery = z.strictObject(pageQuery);
 
-export type TaskView = {
-  id: string;
-  project_id: string;
-  session_id: string;
-  dedupe_key: string;
-  task_ref: string | null;
-  title: string;
-  originating_spec: string | null;
-  acceptance_criteria: string | null;
-  mapped_files: string[];
-  mapped_tests: string[];
-  status: TaskState;
-  notes: string | null;
-  /** 1, 2, 3, … within the session. */
-  position: number;
-  created_at: string;
-  updated_at: string;
-  version: number;
-};
+export const taskShape = z.object({
+  id: z.string(),
+  project_id: z.string(),
+  session_id: z.string(),
+  dedupe_key: z.string().describe("By which a list knows the task again; it never changes."),
+  task_ref: z.string().nullable(),
+  title: z.string(),
+  originating_spec: z.string().nullable(),
+  acceptance_criteria: z.string().nullable(),
+  mapped_files: z.array(z.string()),
+  mapped_tests: z.array(z.string()),
+  status: z.enum(taskStates),
+  notes: z.string().nullable(),
+  position: z.int().describe("1, 2, 3, … within the session."),
+  created_at: z.string(),
+  updated_at: z.string(),
+  version: z.int(),
+});
+export type TaskView = z.infer<typeof taskShape>;
 
-export type Outcome = "created" | "updated" | "unchanged" | "cancelled";
+const outcomes = ["created", "updated", "unchanged", "cancelled"] as const;
+export type Outcome = (typeof outcomes)[number];
 
-export type BatchView = {
-  /** In the list's order; behind it what a replacing list no longer has. */
-  data: { id: string; dedupe_key: string; outcome: Outcome; status: TaskState; version: number }[];
-  counts: Record<Outcome, number>;
-};
+export const batchShape = z.object({
+  data: z
+    .array(
+      z.object({
+        id: z.string(),
+        dedupe_key: z.string(),
+        outcome: z.enum(outcomes),
+        status: z.enum(taskStates),
+        version: z.int(),
+      }),
+    )
+    .describe("In the list's order; behind it what a replacing list no longer has."),
+  counts: z.object({ created: z.int(), updated: z.int(), unchanged: z.int(), cancelled: z.int() }),
+});
+export type BatchView = z.infer<typeof batchShape>;
 
 export type TaskHistoryView = {
   version: number;

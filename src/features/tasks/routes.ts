@@ -7,7 +7,6 @@ import type { Changes } from "../../db/changes.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { ClosedPolicy, Guard } from "../../platform/guard.ts";
 import { parseQuery } from "../../platform/query.ts";
-import { createTurns } from "../../platform/turns.ts";
 import { seenVersion, versioned } from "../../platform/versions.ts";
 import { readJson } from "../../platform/wire-body.ts";
 import { batchForm, batchValuesMax, historyQuery, taskChangeForm, tasksQuery } from "./contract.ts";
@@ -31,8 +30,6 @@ export type TaskRoutesNeeds = {
 
 export function taskRoutes({ guard, changes, tasks, bodyBytesMax }: TaskRoutesNeeds) {
   const at = "task";
-  // One writes, one waits in the database for it; the lists of a busy session must not take all of its connections.
-  const turns = createTurns(2);
   return new Elysia({ prefix: "/api/v1" })
     .put(
       "/sessions/:session/tasks",
@@ -41,7 +38,7 @@ export function taskRoutes({ guard, changes, tasks, bodyBytesMax }: TaskRoutesNe
         const asked = await readJson(request, batchForm, bodyBytesMax(), { valuesMax: batchValuesMax });
         const id = params.session ?? "";
         const actor = actorOf(principal, call);
-        return turns(id, () => changes.make(actor, (change) => tasks.upsert(change, id, asked)));
+        return tasks.inTurn(id, () => changes.make(actor, (change) => tasks.upsert(change, id, asked)));
       }),
       unparsed,
     )

@@ -26,6 +26,17 @@ export async function findTask(db: Db, id: string): Promise<TaskRow | undefined>
   return row;
 }
 
+/** What lists of tasks of many sessions show, newest first. */
+export const listTitles = (
+  db: Db,
+  ids: readonly string[],
+): Promise<Pick<TaskRow, "id" | "sessionId" | "title" | "status">[]> =>
+  db
+    .select({ id: tasks.id, sessionId: tasks.sessionId, title: tasks.title, status: tasks.status })
+    .from(tasks)
+    .where(inArray(tasks.id, [...ids]))
+    .orderBy(desc(tasks.id));
+
 /** Locked until the transaction ends. */
 export async function lockTask(tx: Db, id: string): Promise<TaskRow | undefined> {
   const [row] = await tx.select(columns).from(tasks).where(eq(tasks.id, id)).for("update");
