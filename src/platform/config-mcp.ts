@@ -4,7 +4,7 @@
  *
  * A command is run only ever because it stands here: no API, no client and no database row can name one.
  */
-import { isAbsolute } from "node:path";
+import { isAbsolute, resolve } from "node:path";
 import {
   defaultMcp,
   type McpConfig,
@@ -18,6 +18,7 @@ import { parseToken } from "./config-values.ts";
 import type { Entry, Page } from "./config-yaml.ts";
 import { isId } from "./ids.ts";
 import { Secret } from "./secret.ts";
+import { secretExtensions } from "./secret-files.ts";
 
 export function readMcp(page: Page, entry: Entry): McpConfig {
   if (page.isNull(entry)) return structuredClone(defaultMcp);
@@ -48,16 +49,35 @@ function readTexts(page: Page, entry: Entry): string[] {
   return page.items(entry).flatMap((item) => page.text(item) ?? []);
 }
 
-const extensionForm = /^\.[A-Za-z0-9][A-Za-z0-9_+-]{0,15}$/;
+const extensionForm = /^\.[a-z0-9][a-z0-9_+-]{0,15}$/;
 
 function readExtensions(page: Page, entry: Entry | undefined): string[] {
   if (entry === undefined) return [];
   return page.items(entry).flatMap((item) => {
+    const text = page.text(item)?.toLowerCase();
+    if (text === undefined) return [];
+    if (!extensionForm.test(text)) page.wrong(item, "not a file extension; would be such as .md");
+    else if (secretExtensions.has(text.slice(1)))
+      page.wrong(item, "an extension of files that hold secrets, which are never open; leave it out");
+    return [text];
+  });
+}
+
+/** Of one segment of a path below the root. */
+const segmentPatternForm = /^(?:\*\*|(?:[^*?[\]{}!\\]|\*(?!\*))+)$/;
+
+/** `*` within a segment, and `**` for any number of them. */
+const isPathPattern = (text: string): boolean =>
+  text.split("/").every((part) => segmentPatternForm.test(part) && part !== "." && part !== "..");
+
+function readPathPatterns(page: Page, entry: Entry | undefined): string[] {
+  if (entry === undefined) return [];
+  return page.items(entry).flatMap((item) => {
     const text = page.text(item);
     if (text === null) return [];
-    if (extensionForm.test(text)) return [text.toLowerCase()];
-    page.wrong(item, "not a file extension; would be such as .md");
-    return [];
+    if (!isPathPattern(text))
+      page.wrong(item, "not a pattern of paths below the root; would be such as **/drafts/**");
+    return [text];
   });
 }
 
@@ -67,18 +87,41 @@ function readWorkspaces(page: Page, entry: Entry): Record<string, WorkspaceConfi
   for (const [project, workspace] of page.entries(entry)) {
     if (!isId("prj", project)) page.wrong(workspace, "not a project's id; would be prj_ and 32 hex digits");
     const field = page.fields(workspace, ["root", "read", "write", "deny"]);
-    const root = field.root === undefined ? null : page.text(field.root);
-    if (field.root === undefined) page.wrong(workspace, "has no root; would be an absolute path");
-    else if (root !== null && !isAbsolute(root))
-      page.wrong(field.root, "not an absolute path; would be such as /srv/workspaces/one");
+    const root = readRoot(page, workspace, field.root);
     const read = readExtensions(page, field.read);
     const write = readExtensions(page, field.write);
-    if (read.length + write.length === 0)
+    if (field.read === undefined && field.write === undefined)
       page.wrong(workspace, "names no extension; would be read: [ .md ] or write: [ .md ]");
-    const deny = field.deny === undefined ? [] : readTexts(page, field.deny);
-    if (root !== null) workspaces.push([project, { root, read, write, deny }]);
+    const deny = readPathPatterns(page, field.deny);
+    if (root === null) continue;
+    const other = workspaces.find(([, { root: taken }]) => isWithin(root, taken) || isWithin(taken, root));
+    if (other !== undefined)
+      page.wrong(workspace, `shares its directory with ${other[0]}; would have one of its own`);
+    workspaces.push([project, { root, read, write, deny }]);
   }
   return named(workspaces);
+}
+
+const isWithin = (path: string, directory: string): boolean => `${path}/`.startsWith(`${directory}/`);
+
+/** Directories of the system's own, where a file can be a device or what the machine runs by. */
+const systemRoots = ["/proc", "/sys", "/dev", "/etc", "/boot"];
+
+function readRoot(page: Page, workspace: Entry, entry: Entry | undefined): string | null {
+  if (entry === undefined) {
+    page.wrong(workspace, "has no root; would be an absolute path");
+    return null;
+  }
+  const text = page.text(entry);
+  if (text === null) return null;
+  if (!isAbsolute(text)) {
+    page.wrong(entry, "not an absolute path; would be such as /srv/workspaces/one");
+    return null;
+  }
+  const root = resolve(text);
+  if (root !== "/" && !systemRoots.some((system) => isWithin(root, system))) return root;
+  page.wrong(entry, `${root} is the system's; would be a directory of its own, such as /srv/workspaces/one`);
+  return null;
 }
 
 /** With `__` and a tool's name behind it this must stay within 48 characters, and no alias may hold the separator. */
@@ -172,7 +215,8 @@ function readCommand(page: Page, field: UpstreamFields): UpstreamLink | null {
       page.wrong(field[key], "belongs to a url; would be left out beside command");
   const at = field.command as Entry;
   const command = readTexts(page, at);
-  if (command.length === 0 || !isAbsolute(command[0] as string)) {
+  if (command.length === 0) return null;
+  if (!isAbsolute(command[0] as string)) {
     page.wrong(at, "does not begin with an absolute path; would be such as [ /usr/local/bin/notes-mcp ]");
     return null;
   }
