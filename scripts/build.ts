@@ -13,19 +13,25 @@ const root = `${import.meta.dir}/..`;
 export const binary = `${root}/dist/specgate`;
 const inputsStamp = `${binary}.inputs`;
 
-const entrypoints = ["src/main.ts", "src/platform/journal/sync.ts", "src/features/llm/counting.ts"];
+const workers = ["src/platform/journal/sync.ts", "src/features/llm/counting.ts"];
 
 /** `fast`: the quickly packed PostgreSQL will do. */
 export async function build(options: { fast?: boolean; bytecode?: boolean } = {}): Promise<void> {
   await packPostgres({ fast: options.fast === true });
   const inputs = inputsDigest();
-  const scratch = `${root}/dist/build-${process.pid}`;
+  await compile("src/main.ts", binary, { bytecode: options.bytecode !== false });
+  await Bun.write(inputsStamp, inputs);
+}
+
+/** One program of `main` and the workers; PostgreSQL is packed already. */
+export async function compile(main: string, outfile: string, options: { bytecode: boolean }): Promise<void> {
+  const scratch = `${outfile}.${process.pid}`;
   try {
     await Bun.build({
-      entrypoints: entrypoints.map((path) => `${root}/${path}`),
+      entrypoints: [main, ...workers].map((path) => `${root}/${path}`),
       target: "bun",
       format: "esm",
-      bytecode: options.bytecode !== false,
+      bytecode: options.bytecode,
       minify: { syntax: true, identifiers: true, whitespace: false },
       // Every kind is embedded, so that stack traces name the sources; the files written beside it are not kept.
       sourcemap: "linked",
@@ -34,11 +40,10 @@ export async function build(options: { fast?: boolean; bytecode?: boolean } = {}
       compile: { outfile: `${scratch}/specgate`, autoloadDotenv: false, autoloadBunfig: false },
     });
     // Renamed into place: a running gateway keeps the file it was started from.
-    renameSync(`${scratch}/specgate`, binary);
+    renameSync(`${scratch}/specgate`, outfile);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
-  await Bun.write(inputsStamp, inputs);
 }
 
 /** Builds when something that goes into the binary is newer than it; true when it did. */

@@ -21,6 +21,7 @@ const slow: [string, string[]][] = [
   ["tests", [process.execPath, "test", "--timeout=20000"]],
   ["build", script("build.ts")],
   ["smoke", script("smoke.ts", "--crash", "--outage")],
+  ["conformance", script("conformance.ts")],
 ];
 
 let failed = 0;
@@ -29,7 +30,7 @@ for (const [name, command] of process.argv.includes("--quick") ? quick : [...qui
   const child = Bun.spawn(command, { cwd: root, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   const ok = (await child.exited) === 0;
-  console.log(`${ok ? "✓" : "✗"} ${name.padEnd(10)} ${((performance.now() - started) / 1_000).toFixed(1)} s`);
+  console.log(`${ok ? "✓" : "✗"} ${name.padEnd(11)} ${((performance.now() - started) / 1_000).toFixed(1)} s`);
   if (ok) continue;
   failed++;
   console.log(`${out}${err}`.trimEnd().replace(/^/gm, "    "));

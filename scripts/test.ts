@@ -1,11 +1,12 @@
 /**
  * The whole test run: gets the programs that tests need, packs PostgreSQL, builds the binary when its sources changed, runs
- * every test in src and the smoke test of the compiled binary. The last line adds all of it up; the exit code is 1 when
+ * every test in src, the smoke test of the compiled binary and the conformance suite. The last line adds all of it up; the exit code is 1 when
  * anything failed or, in CI, was skipped.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { buildIfChanged } from "./build.ts";
+import { conformance } from "./conformance.ts";
 import { packPostgres } from "./pack.ts";
 import { installPackages } from "./packages.ts";
 import { smoke } from "./smoke.ts";
@@ -54,7 +55,7 @@ async function testBinary(): Promise<Sum> {
 
 if (import.meta.main) {
   const missing = await installPackages();
-  const sums = [await testSources(), await testBinary()];
+  const sums = [await testSources(), await testBinary(), await conformance()];
   const total = (name: keyof Sum): number => sums.reduce((sum, part) => sum + part[name], 0);
   const skipped = total("skipped") > 0 ? `, ${total("skipped")} skipped` : "";
   for (const sentence of missing) console.log(sentence);

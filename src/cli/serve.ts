@@ -104,6 +104,7 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
     version: world.version,
     residentBytes: world.residentBytes,
     fetchesMax: world.fetchesMax,
+    ...(world.mcpExtras === undefined ? {} : { mcpExtras: world.mcpExtras }),
     warnings: () => [...reload.warnings(), ...fetchWarnings(world, config), ...diskWarnings(config)],
   });
   closing.push(() => parts.close());
@@ -198,7 +199,8 @@ async function untilStopped({ parts, server, stopped }: Running, log: Log): Prom
   parts.health.drain();
   // Who listens comes back, elsewhere if there is an elsewhere.
   parts.events.close();
-  await Promise.all([parts.completions.drain(drainMs), parts.disk?.drain(drainMs)]);
+  const drains = [parts.completions.drain(drainMs), parts.mcp.drain(drainMs), parts.disk?.drain(drainMs)];
+  await Promise.all(drains);
   // A call is over for the books a moment before its last byte is out.
   const deadline = performance.now() + lastBytesMs;
   while (server.pendingRequests > 0 && performance.now() < deadline) await Bun.sleep(10);

@@ -3,6 +3,7 @@
  * `stderr`, and the exit code says ok, failed or misused.
  */
 import type { Host } from "../platform/host.ts";
+import type { McpExtras } from "../platform/mcp-sources.ts";
 
 export type World = {
   readonly env: Record<string, string | undefined>;
@@ -29,6 +30,8 @@ export type World = {
   sleep(ms: number): Promise<void>;
   /** Hears SIGTERM, SIGINT and SIGHUP until the function it returns is called. */
   onSignal(listener: (signal: string) => void): () => void;
+  /** What `serve` offers MCP clients beside the gateway's own; the product has none. */
+  readonly mcpExtras?: McpExtras;
 };
 
 /** 0 ok, 1 failed, 2 misused. */
