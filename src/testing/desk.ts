@@ -142,6 +142,7 @@ function senderOf(
     cursors,
     requestsPerMinute,
     projectNames,
+    visibleTools: async () => [],
     doors: doorsOpen,
   };
   const doorRoutes = new Elysia()

@@ -45,6 +45,8 @@ export type TokenRoutesNeeds = {
   requestsPerMinute: () => RequestLimits;
   /** Names of projects, for showing them. */
   projectNames: (ids: readonly string[]) => Promise<ReadonlyMap<string, string>>;
+  /** What this caller sees at /mcp. */
+  visibleTools: (principal: Principal) => Promise<string[]>;
 };
 
 const oauthPlane = (why: string): OpenPolicy => ({ plane: "oauth", public: why });
@@ -68,6 +70,7 @@ export function tokenRoutes(needs: TokenRoutesNeeds) {
         scopes: [...principal.scopes],
         memberships: await membershipsOf(principal, needs),
         limits: { requests_per_minute: needs.requestsPerMinute() },
+        mcp_tools: await needs.visibleTools(principal),
       })),
     );
 }
