@@ -12,6 +12,7 @@ import { loadConfig } from "../platform/config-load.ts";
 import { asFailure, Failure } from "../platform/failure.ts";
 import { checkClock, checkDatabase } from "./doctor-database.ts";
 import { checkJournal } from "./doctor-disk.ts";
+import { checkUpstreams } from "./doctor-mcp.ts";
 import { checkProviders } from "./doctor-providers.ts";
 import { checkRedis } from "./doctor-redis.ts";
 import { checkElsewhere, checkStorage } from "./doctor-storage.ts";
@@ -29,7 +30,7 @@ export function addDoctorCommand(program: Command, world: World): void {
   program
     .command("doctor")
     .description(
-      "check configuration, database, journal's disk, storage, providers and clock; exit 1 on a failure",
+      "check configuration, database, journal's disk, storage, providers, MCP servers and clock; exit 1 on a failure",
     )
     .option("--config <file>", "the YAML file")
     .option("--data-dir <dir>", "the gateway's data dir")
@@ -71,7 +72,11 @@ async function examine(world: World, flags: Flags, tell: (finding: Finding) => v
     add(...(await checkStorage(config, publicUrlOf(config, noted))));
     add(...(await checkRedis(config.redisUrl)));
   }
-  if (loaded.ok) add(...(await checkProviders(loaded.config.gateway.providers)));
+  if (loaded.ok) {
+    const { providers, mcp } = loaded.config.gateway;
+    add(...(await checkProviders(providers)));
+    add(...(await checkUpstreams(mcp.upstreams, world.version)));
+  }
   return findings;
 }
 

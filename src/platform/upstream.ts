@@ -44,9 +44,3 @@ export type Upstreams = {
   /** Calls back when `offered` answers something else; returns how to stop. */
   onChanged(listener: () => void): () => void;
 };
-
-export const noUpstreams: Upstreams = {
-  offered: () => new Map(),
-  call: () => Promise.reject(new Error("there is no upstream")),
-  onChanged: () => () => undefined,
-};

@@ -1,0 +1,39 @@
+/**
+ * One connection to a server whose era is known: a question goes out, its answer comes back.
+ *
+ * Whoever holds a line knows nothing of what carries it. A line that is over is thrown away and another is opened.
+ */
+import type { RpcAnswer } from "./rpc.ts";
+
+export type Question = {
+  readonly method: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  /** Of the newer era, sent beside the body where there are headers. */
+  readonly headers: Readonly<Record<Lowercase<string>, string>>;
+  /** Of the answer as it comes. */
+  readonly bytesMax: number;
+  /** Its reason is thrown. */
+  readonly signal: AbortSignal;
+  readonly traceparent: string | null;
+};
+
+export type Line = {
+  readonly era: "modern" | "legacy";
+  readonly isOver: boolean;
+  /** Throws `LineOver` when the question was not looked at and may be put again, on another line. */
+  ask(question: Question): Promise<RpcAnswer>;
+  close(): Promise<void>;
+};
+
+/** Finds out how the server wants to be spoken to. */
+export type OpenLine = (signal: AbortSignal) => Promise<Line>;
+
+/** What a server says without being asked. */
+export type Notices = { readonly listChanged: () => void };
+
+/** A question of the gateway's own, before any of a caller's. */
+export const handshake = (
+  signal: AbortSignal,
+  method: string,
+  params: Readonly<Record<string, unknown>>,
+): Question => ({ method, params, headers: {}, bytesMax: 262_144, signal, traceparent: null });
