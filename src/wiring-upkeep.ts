@@ -15,6 +15,7 @@ import type { Disk } from "./features/artifacts/disk.ts";
 import type { ObjectStore } from "./features/artifacts/object-store.ts";
 import { sweepOrphans } from "./features/artifacts/orphans.ts";
 import type { Gone, Purge } from "./features/artifacts/purge.ts";
+import type { LogSweep } from "./features/audit/mcp-log-sweep.ts";
 import { forgetEvents } from "./features/events/store.ts";
 import { sweepCalls, sweepStates } from "./features/usage/store-sweep.ts";
 import type { Clock } from "./platform/clock.ts";
@@ -30,6 +31,8 @@ export type UpkeepNeeds = {
   objects: ObjectStore;
   /** Where uploads arrive at this process; null elsewhere. */
   disk: Pick<Disk, "sweepPartials"> | null;
+  /** Daily files of MCP decisions in this data dir. */
+  mcpLog: LogSweep;
   /** As the configuration says right now. */
   gateway: () => { retention: RetentionConfig };
   clock: Clock;
@@ -88,7 +91,7 @@ const advice =
   "Was an older backup restored, or does another database share the bucket? " +
   "Bring the newer one back; else `specgate purge --unknown-objects` removes them.";
 
-function fileParts({ database, purge, objects, disk, clock }: UpkeepNeeds): Part[] {
+function fileParts({ database, purge, objects, disk, mcpLog, gateway, clock }: UpkeepNeeds): Part[] {
   return [
     {
       name: "artifacts",
@@ -110,6 +113,14 @@ function fileParts({ database, purge, objects, disk, clock }: UpkeepNeeds): Part
         if (disk === null || dryRun) return;
         const count = await disk.sweepPartials(dayMs);
         tallies.push({ kind: "partial_uploads", count, bytes: null });
+      },
+    },
+    {
+      name: "mcp_log_files",
+      async run({ tallies }, terms) {
+        const days = gateway().retention.requestsDays;
+        const { files, bytes } = await mcpLog({ now: clock.now(), days }, terms);
+        tallies.push({ kind: "mcp_log_files", count: files, bytes });
       },
     },
   ];

@@ -5,7 +5,7 @@
  * text at every reading.
  */
 import { type SQL, sql } from "drizzle-orm";
-import type { Db } from "../../db/database.ts";
+import type { Db, Sql } from "../../db/database.ts";
 import type { SealHead } from "./canonical.ts";
 
 export type NewRow = {
@@ -30,28 +30,26 @@ export const timeText = (column: SQL): SQL =>
   sql`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 /** Every column but the hash, as text, in the order in which it is hashed. */
-const columns = sql.join(
-  [
-    sql`id::text`,
-    sql`xid::text`,
-    sql`epoch::text`,
-    sql`event_id`,
-    timeText(sql`at`),
-    sql`actor`,
-    sql`actor_kind`,
-    sql`client_id`,
-    sql`action`,
-    sql`subject`,
-    sql`project_id`,
-    sql`session_id`,
-    sql`ip`,
-    sql`user_agent`,
-    sql`request_id`,
-    sql`outcome`,
-    sql`details::text`,
-  ],
-  sql`, `,
-);
+const columnsText = [
+  "id::text",
+  "xid::text",
+  "epoch::text",
+  "event_id",
+  "to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
+  "actor",
+  "actor_kind",
+  "client_id",
+  "action",
+  "subject",
+  "project_id",
+  "session_id",
+  "ip",
+  "user_agent",
+  "request_id",
+  "outcome",
+  "details::text",
+].join(", ");
+const columns = sql.raw(columnsText);
 
 export async function insertRow(tx: Db, row: NewRow): Promise<void> {
   await tx.execute(sql`
@@ -67,6 +65,35 @@ export async function insertRow(tx: Db, row: NewRow): Promise<void> {
         ${row.outcome}::text as outcome, ${row.details}::text::jsonb as details
     ) as entry`);
 }
+
+/**
+ * Rows that were decided before they are written, such as those of the journal: `rows` is a JSON array of them, their
+ * columns by name. One that is there already is left as it is, so that whoever does not know whether it was written
+ * writes it again. A row that comes late says in its details when it came.
+ */
+export async function insertDecided(tx: Pick<Sql, "unsafe">, epoch: number, rows: string): Promise<void> {
+  // A plan made while the table was small must not scan it when it is large.
+  await Promise.all([
+    tx.unsafe("select set_config('enable_seqscan', 'off', true)"),
+    tx.unsafe(insertStatement, [epoch, rows], { prepare: true }),
+  ]);
+}
+
+const insertStatement = `
+  insert into audit (id, xid, epoch, event_id, at, actor, actor_kind, client_id, action, subject, project_id,
+    session_id, ip, user_agent, request_id, outcome, details, row_hash)
+  overriding system value
+  select *, sha256(convert_to(json_build_array(${columnsText})::text, 'UTF8')) from (
+    select nextval('audit_id_seq') as id, pg_current_xact_id() as xid, $1::int as epoch, event_id, at, actor, actor_kind,
+      client_id, action, subject, project_id, session_id, ip, user_agent, request_id, outcome,
+      case when clock_timestamp() - at < interval '5 s' then details else details || jsonb_build_object('stored_at',
+        to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) end as details
+    from jsonb_to_recordset($2::text::jsonb) as decided (
+      event_id text, at timestamptz(3), actor text, actor_kind text, client_id text, action text, subject text,
+      project_id text, session_id text, ip text, user_agent text, request_id text, outcome text, details jsonb
+    )
+    where (select count(*) from audit there where there.at = decided.at and there.event_id = decided.event_id) = 0
+  ) as entry`;
 
 /** The cluster that this database is counted as: 1, until a restore opens the next. */
 export async function findEpoch(db: Db): Promise<number> {

@@ -141,8 +141,7 @@ export type RequestRow = z.infer<typeof requestRow>;
 const percentiles = z.object({ p50: count.nullable(), p95: count.nullable() });
 const sums = z.object({
   cost_usd: usd,
-  /** Charged for calls whose end nobody knows; not part of `cost_usd`. */
-  unknown_usd: usd,
+  unknown_usd: usd.describe("Charged for calls whose end nobody knows; not part of `cost_usd`."),
   requests: count,
   errors: count,
   usage: z.object({
@@ -157,7 +156,17 @@ const sums = z.object({
   first_token_ms: percentiles,
 });
 export type Sums = z.infer<typeof sums>;
-/** A group's field carries the group's name: a time, an id, a name, or null where there was none. */
-export type SummaryRow = { [Name in Group]?: string | null } & Sums;
+const groupName = z
+  .string()
+  .nullable()
+  .optional()
+  .describe("Of the group: a time, an id, a name, or null where there was none.");
+const summaryRow = z.object({
+  ...(Object.fromEntries(groups.map((name) => [name, groupName])) as Record<Group, typeof groupName>),
+  ...sums.shape,
+});
+/** A group's field carries the group's name. */
+export type SummaryRow = z.infer<typeof summaryRow>;
 
-export type Summary = { data: SummaryRow[]; totals: Sums };
+export const summaryShape = z.object({ data: z.array(summaryRow), totals: sums });
+export type Summary = z.infer<typeof summaryShape>;

@@ -22,13 +22,24 @@ afterEach(async () => {
   }
 });
 
+const notes = { isNote: () => false, store: async () => undefined };
+
 /** One boot of a gateway over `dir`, as far as the books go. */
 async function boot(dir: string, instance: string, epoch: number, sql = database.sql) {
   const recovered = await recoverJournal(dir, instance);
   const options = { dir, instance, epoch, bootId: "boot", log: silentLog, segmentBytes: 256 * 1024 };
   const journal = await openJournal(options);
   const owner = { instance, epoch };
-  const needs = { sql, owner, bootId: "boot", journal, recovered, clock: systemClock(), log: silentLog };
+  const needs = {
+    sql,
+    owner,
+    bootId: "boot",
+    journal,
+    recovered,
+    notes,
+    clock: systemClock(),
+    log: silentLog,
+  };
   const lost = await closeLost(recovered.open, journal);
   const drain = createDrain(needs);
   running.push({ drain, journal });

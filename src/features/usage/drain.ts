@@ -10,7 +10,7 @@ import type { Database } from "../../db/database.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Log } from "../../platform/log.ts";
 import { settleOlderHolds } from "./lost-holds.ts";
-import { mergeBatch, type Owner } from "./merge.ts";
+import { mergeBatch, type Notes, type Owner } from "./merge.ts";
 import { closeForgotten, findWatermarks } from "./watermarks.ts";
 
 export type Tail = { records: string[]; lastLsn: number };
@@ -36,6 +36,8 @@ export type DrainNeeds = {
   bootId: string;
   journal: LiveJournal;
   recovered: OldJournals;
+  /** What others wrote into the journal beside the calls. */
+  notes: Notes;
   clock: Clock;
   log: Log;
 };
@@ -185,11 +187,8 @@ class JournalDrain implements Drain {
   /** Returns the lsn to go on after. */
   async #merge(epoch: number, after: number, tail: Tail): Promise<number> {
     const reach = { after, to: tail.lastLsn };
-    const merged = await mergeBatch(this.needs.sql, this.needs.owner, {
-      records: tail.records,
-      epoch,
-      reach,
-    });
+    const { sql, owner, notes } = this.needs;
+    const merged = await mergeBatch(sql, owner, { records: tail.records, epoch, reach }, notes);
     if (merged.outcome === "behind") {
       this.needs.log.warn("the database has lost ledger rows; they are merged again", {
         epoch,

@@ -15,10 +15,16 @@ import { type Books, databaseBooks, diskBooks } from "./books.ts";
 import { closeLost } from "./boot.ts";
 import { createDrain } from "./drain.ts";
 import { settleOlderHolds } from "./lost-holds.ts";
+import type { Notes } from "./merge.ts";
 import { closeForgotten } from "./watermarks.ts";
 
 export type Ledger = {
   readonly books: Books;
+  /**
+   * Keeps what others note: resolves when it is durable, and is refused as a START is. Null without a journal: then they
+   * write to the database themselves.
+   */
+  readonly note: ((json: string) => Promise<void>) | null;
   /** Rejects when a call could not be written down now. */
   check(): Promise<void>;
   /** What an operator should know. */
@@ -36,6 +42,8 @@ export type LedgerNeeds = {
   dir: DataDir;
   database: Database;
   boot: { instance: string; epoch: number; bootId: string };
+  /** What is noted beside the calls, and where the drain takes it. */
+  notes: Notes;
   clock: Clock;
   log: Log;
 };
@@ -47,7 +55,7 @@ export function openLedger(needs: LedgerNeeds): Promise<Ledger> {
   return needs.mode === "disk" ? openDiskLedger(needs) : openDatabaseLedger(needs);
 }
 
-async function openDiskLedger({ dir, database, boot, clock, log }: LedgerNeeds): Promise<Ledger> {
+async function openDiskLedger({ dir, database, boot, notes, clock, log }: LedgerNeeds): Promise<Ledger> {
   const { instance, epoch, bootId } = boot;
   const journalDir = dir.file("journal");
   mkdirSync(journalDir, { recursive: true, mode: 0o700 });
@@ -64,12 +72,14 @@ async function openDiskLedger({ dir, database, boot, clock, log }: LedgerNeeds):
     bootId,
     journal,
     recovered,
+    notes,
     clock,
     log,
   });
   drain.start();
   return {
     books,
+    note: async (json) => await journal.note(json).durable,
     counts,
     lag: () => drain.lag(),
     settled: () => drain.settled(),
@@ -99,6 +109,7 @@ async function openDatabaseLedger({ database, boot, log }: LedgerNeeds): Promise
   const { books, counts } = counted(kept);
   return {
     books,
+    note: null,
     counts,
     lag: () => ({ records: 0, seconds: 0 }),
     settled: async () => {},

@@ -42,7 +42,8 @@ async function bootOf(mode: "disk" | "database", dir: ReturnType<typeof testDir>
   await sql`
     insert into instances (id, epoch, nonce) values (${boot.instance}, ${boot.epoch}, 'n')
     on conflict (id) do update set epoch = excluded.epoch, heartbeat_at = now()`;
-  const needs = { mode, dir, database, boot, clock: systemClock(), log: silentLog } as const;
+  const notes = { isNote: () => false, store: async () => undefined };
+  const needs = { mode, dir, database, boot, notes, clock: systemClock(), log: silentLog } as const;
   return await openLedger(needs);
 }
 
