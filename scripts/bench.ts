@@ -1,5 +1,5 @@
 /**
- * The benchmarks: `bun run bench [llm|login|control|artifacts|budgets|usage] [--seconds N] [--json]`. Each figure stands beside its bar; exit 1 when one
+ * The benchmarks: `bun run bench [llm|login|control|artifacts|budgets|usage|mcp] [--seconds N] [--json]`. Each figure stands beside its bar; exit 1 when one
  * is not met. Yardsticks run in the same minutes on the same machine.
  */
 import { artifacts } from "./bench/artifacts.ts";
@@ -8,9 +8,10 @@ import { control } from "./bench/control.ts";
 import { isMet, table } from "./bench/figures.ts";
 import { llm } from "./bench/llm.ts";
 import { login } from "./bench/login.ts";
+import { mcp } from "./bench/mcp.ts";
 import { usage } from "./bench/usage.ts";
 
-const suites = { llm, login, control, artifacts, budgets, usage };
+const suites = { llm, login, control, artifacts, budgets, usage, mcp };
 
 const args = process.argv.slice(2);
 const option = args.indexOf("--seconds");

@@ -27,6 +27,7 @@ import { crowd } from "./smoke/crowd.ts";
 import { firstStart, layHostileDirectory, priceList, provided, words } from "./smoke/first-run.ts";
 import { identity } from "./smoke/identity.ts";
 import { llm } from "./smoke/llm.ts";
+import { mcp } from "./smoke/mcp.ts";
 import { outage } from "./smoke/outage.ts";
 import { brokenConfig, drains, secondOne, strangers } from "./smoke/refusals.ts";
 
@@ -77,6 +78,7 @@ async function asRunner(check: Check, dir: string, parts: Parts): Promise<void> 
     await drains(check, await Caller.open(gateway, client));
     await llm(check, parts.crash ? 6 : 0);
     await identity(check, join(dir, "people"), provider);
+    await mcp(check, join(dir, "mcp"), provider);
     await artifacts(check, join(dir, "artifacts"), {
       kills: parts.crash ? 3 : 0,
       seed: Date.now() % 1_000_000,

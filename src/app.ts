@@ -22,6 +22,7 @@ import { searchRoutes } from "./features/search/routes.ts";
 import { sessionRoutes } from "./features/sessions/routes.ts";
 import { taskRoutes } from "./features/tasks/routes.ts";
 import { tokenRoutes } from "./features/tokens/routes.ts";
+import { upstreamRoutes } from "./features/upstreams/routes.ts";
 import { usageRoutes } from "./features/usage/routes.ts";
 import { callOf } from "./platform/call.ts";
 import { dialectOf, failureResponse } from "./platform/dialects.ts";
@@ -63,6 +64,7 @@ export function createApp(parts: Parts): App {
       cursors,
       requestsPerMinute,
       projectNames,
+      visibleTools: parts.visibleTools,
     }),
     projectRoutes({ guard, changes, projects, cursors }),
     searchRoutes({ guard, search: control.search }),
@@ -79,7 +81,8 @@ export function createApp(parts: Parts): App {
     priceRoutes({ guard, priceBook: parts.priceBook }),
     llmRoutes({ guard, completions, prices, gateway }),
     consoleLlmRoutes({ guard, completions }),
-    mcpRoutes({ guard, mcp: parts.mcp }),
+    mcpRoutes({ guard, mcp: parts.mcp, policies: parts.mcpPolicies }),
+    upstreamRoutes({ guard, changes, upstreams: parts.upstreams.servers, pins: parts.upstreams.pins }),
     new Elysia({ prefix: "/api/v1" })
       .use(usageRoutes({ guard, ...parts.spending }))
       .use(auditRoutes({ guard, audit })),

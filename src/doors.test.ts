@@ -6,7 +6,14 @@ import { describe, expect, test } from "bun:test";
 import { Elysia } from "elysia";
 import { createApp, mount } from "./app.ts";
 import type { ClosedPolicy } from "./platform/guard.ts";
-import { isAtLeast, type ProjectRole, projectRoles, type Scope, scopes } from "./platform/scopes.ts";
+import {
+  isAtLeast,
+  mcpScopes,
+  type ProjectRole,
+  projectRoles,
+  type Scope,
+  scopes,
+} from "./platform/scopes.ts";
 import { localActor } from "./testing/desk.ts";
 import { type Actor, startGateway } from "./testing/gateway.ts";
 import { putObjects } from "./testing/objects.ts";
@@ -45,6 +52,7 @@ const foreign: Record<string, string> = {
   ...(await putObjects(gateway.database, mallory.projectId, mallory.id)),
   project: mallory.projectId,
   user: stranger.id,
+  principal: mallory.id,
   client: foreignClient.client_id,
   key: foreignKey.id,
   signIn: adasSignIn?.signIn.id ?? "",
@@ -52,6 +60,8 @@ const foreign: Record<string, string> = {
   budget: foreignBudget.id,
   hook: "hok_00000000000000000000000000000000",
   delivery: "dlv_00000000000000000000000000000000",
+  upstream: "nothing",
+  tool: "nothing",
 };
 const own: Record<string, string> = {
   ...foreign,
@@ -145,8 +155,10 @@ describe.each(closed.map((door) => [nameOf(door), door] as const))("%s", (_, doo
     const { status, challenge } = await knock(gateway.nobody, door);
     expect(status).toBe(401);
     const path = { control: "/api/v1", llm: "/v1", mcp: "/mcp" }[plane];
+    // An MCP client that nobody told before asks for all that a person's app may need there.
+    const wanted = plane === "mcp" ? `scope="${mcpScopes.join(" ")}", ` : "";
     expect(challenge).toBe(
-      `Bearer realm="specgate", resource_metadata="${gateway.url}/.well-known/oauth-protected-resource${path}"`,
+      `Bearer realm="specgate", ${wanted}resource_metadata="${gateway.url}/.well-known/oauth-protected-resource${path}"`,
     );
   });
 

@@ -25,6 +25,7 @@ import type { WiringInput } from "./wiring.ts";
 import type { Identity } from "./wiring-identity.ts";
 
 export type Control = ReturnType<typeof assembleControl>;
+export type Work = Awaited<ReturnType<typeof wireControl>>;
 
 type WorkNeeds = {
   identity: Identity;
@@ -61,6 +62,7 @@ export async function wireControl(input: WiringInput, needs: WorkNeeds) {
     control,
     purge,
     events,
+    feed,
     ticks,
     async close() {
       expiry.stop();

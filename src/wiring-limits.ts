@@ -12,12 +12,14 @@ import type { Config, GatewayConfig } from "./platform/config.ts";
 import { createLimits, type LimitNumbers, type Limits } from "./platform/limits.ts";
 import type { Log } from "./platform/log.ts";
 import type { Cursors } from "./platform/page.ts";
-import { openRedis } from "./platform/redis.ts";
+import { openRedis, type SharedRedis } from "./platform/redis.ts";
 
 export type Throttle = {
   readonly numbers: () => LimitNumbers;
   readonly limits: Limits;
   readonly streams: Streams;
+  /** Null: this instance counts for itself. */
+  readonly redis: SharedRedis | null;
   warnings(): string[];
   close(): void;
 };
@@ -36,6 +38,7 @@ export async function wireLimits(input: {
     numbers,
     limits: createLimits(numbers, redis),
     streams,
+    redis,
     warnings: () => redis?.warnings() ?? [],
     close() {
       streams.close();

@@ -29,6 +29,8 @@ type WireCallsNeeds = {
   locate: LlmNeeds["locate"];
 };
 
+export type Calls = Awaited<ReturnType<typeof wireCalls>>;
+
 export async function wireCalls(input: WiringInput, needs: WireCallsNeeds) {
   const { identity, work, cursors, ledger, alerts } = needs;
   const changing = { changes: work.changes, cursors };

@@ -4,18 +4,12 @@
  * Nothing here decides anything. A part that needs a sibling is handed it here, so that features never import each
  * other. Each half has a file: `wiring-identity.ts` who is who, `wiring-control.ts` what a team works on.
  */
-import { mkdirSync } from "node:fs";
 import type { Changes } from "./db/changes.ts";
 import type { Database } from "./db/database.ts";
 import { type Boot, heartbeat } from "./db/instance.ts";
 import { createLocate } from "./db/places.ts";
 import type { Disk } from "./features/artifacts/disk.ts";
 import type { ObjectStore } from "./features/artifacts/object-store.ts";
-import { createRecord } from "./features/audit/audit.ts";
-import { openHeads } from "./features/audit/heads.ts";
-import { sealKeyIn } from "./features/audit/seal-key.ts";
-import { createSealer } from "./features/audit/sealer.ts";
-import { findEpoch } from "./features/audit/store.ts";
 import { AuditTrail } from "./features/audit/trail.ts";
 import type { Budgets } from "./features/budgets/budgets.ts";
 import type { Events } from "./features/events/events.ts";
@@ -23,9 +17,9 @@ import { createHealth } from "./features/health/gateway-health.ts";
 import type { Oidc } from "./features/identity/oidc.ts";
 import type { Completions } from "./features/llm/llm.ts";
 import type { Prices } from "./features/llm/prices.ts";
-import type { Mcp } from "./features/mcp/mcp.ts";
 import type { PriceBook } from "./features/prices/prices.ts";
 import type { Addresses } from "./features/tokens/audiences.ts";
+import type { OpenLink } from "./features/upstreams/upstreams.ts";
 import { type Ledger, openLedger } from "./features/usage/ledger.ts";
 import type { Clock } from "./platform/clock.ts";
 import type { Config, GatewayConfig } from "./platform/config.ts";
@@ -37,12 +31,13 @@ import type { Log } from "./platform/log.ts";
 import type { McpExtras } from "./platform/mcp-sources.ts";
 import type { Cursors } from "./platform/page.ts";
 import { type Alerts, wireAlerts } from "./wiring-alerts.ts";
+import { wireAudit } from "./wiring-audit.ts";
 import { type Control, wireControl } from "./wiring-control.ts";
 import { guardOf, type Identity, wireIdentity } from "./wiring-identity.ts";
 import { type Throttle, wireLimits } from "./wiring-limits.ts";
 import { wireCalls } from "./wiring-llm.ts";
-import { wireMcp } from "./wiring-mcp.ts";
 import { wireStorage } from "./wiring-storage.ts";
+import { type Tools, wireTools } from "./wiring-tools.ts";
 import { createUpkeep, keepUp, type Upkeep } from "./wiring-upkeep.ts";
 import { type Spending, wireUsage } from "./wiring-usage.ts";
 
@@ -63,9 +58,11 @@ export type WiringInput = {
   warnings: () => string[];
   /** What MCP clients are offered beside the slices' own; tests alone have any. */
   mcpExtras?: McpExtras;
+  /** The ways to upstream MCP servers; the configured ones when left out. */
+  openLink?: OpenLink;
 };
 
-export type Parts = {
+export type Parts = Tools["parts"] & {
   readonly config: Config;
   readonly gateway: () => GatewayConfig;
   readonly addresses: () => Addresses;
@@ -88,7 +85,6 @@ export type Parts = {
   readonly audit: AuditTrail;
   readonly alerts: Alerts;
   readonly budgets: Budgets;
-  readonly mcp: Mcp;
   readonly health: ReturnType<typeof createHealth>;
   readonly ledger: Ledger;
   /** Resolves when this boot has been taken over by another copy of the data dir. */
@@ -97,11 +93,11 @@ export type Parts = {
 };
 
 export async function wire(input: WiringInput): Promise<Parts> {
-  const { config, gateway, dir, database, clock, log, addresses } = input;
-  const { record, sealer, epoch } = await wireAudit(input);
+  const { config, gateway, database, clock, log, addresses } = input;
+  const { record, sealer, epoch, notes } = await wireAudit(input);
   const fetch = createGuardedFetch({ clock });
   const { identity, oidc, cursors, alertKeys } = await wireIdentity(input, { record, fetch });
-  const ledger = await openLedger({ mode: config.journal, dir, database, boot: input.boot, clock, log });
+  const ledger = await openLedger({ ...input, mode: config.journal, notes });
   await sealer.start();
   await identity.feed.start();
   const { objects, disk } = await wireStorage(input);
@@ -113,9 +109,11 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const calls = await wireCalls(input, { identity, work, cursors, ledger, alerts, throttle, fetch, locate });
   const spending = wireUsage(input, { identity, cursors });
   const audit = new AuditTrail({ db: database.db, cursors });
-  const door = wireMcp(input, { locate });
-  const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk });
-  const watch = keepWatch(input, { throttle, alerts, spending, ledger, objects, upkeep });
+  const shared = { fetch, record, epoch, identity, work, calls, spending, ledger, throttle, locate, cursors };
+  const tools = await wireTools(input, shared);
+  const { mcpLog } = tools.parts;
+  const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk, mcpLog });
+  const watch = keepWatch(input, { throttle, alerts, spending, ledger, objects, upkeep, tools });
   return {
     config,
     gateway,
@@ -131,10 +129,10 @@ export async function wire(input: WiringInput): Promise<Parts> {
     disk,
     upkeep,
     ...calls.parts,
+    ...tools.parts,
     spending,
     audit,
     alerts,
-    mcp: door.mcp,
     health: watch.health,
     ledger,
     fenced: watch.fenced,
@@ -142,7 +140,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
       await watch.close();
       await alerts.close();
       throttle.close();
-      await door.close();
+      await tools.close();
       await calls.close();
       await spending.close();
       await work.close();
@@ -154,27 +152,17 @@ export async function wire(input: WiringInput): Promise<Parts> {
   };
 }
 
-async function wireAudit({ dir, database, log }: WiringInput) {
-  const epoch = await findEpoch(database.db);
-  mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
-  const heads = openHeads(dir.file("audit/heads.jsonl"));
-  return {
-    epoch,
-    record: createRecord(epoch),
-    sealer: createSealer({ database, epoch, key: sealKeyIn(dir), heads, log }),
-  };
-}
-
 type WatchNeeds = Pick<Parts, "alerts" | "spending" | "ledger" | "upkeep"> & {
   throttle: Throttle;
   objects: ObjectStore;
+  tools: Tools;
 };
 
 /** What goes on by itself beside all requests: the health that others ask for, the pulse, and the broom. */
 function keepWatch(input: WiringInput, needs: WatchNeeds) {
-  const { throttle, alerts, spending, ledger, objects, upkeep } = needs;
+  const { throttle, alerts, spending, ledger, objects, upkeep, tools } = needs;
   const streamsOpen = () => throttle.streams.open();
-  const warners = [input, throttle, alerts.courier, spending.selfCheck];
+  const warners = [input, throttle, alerts.courier, spending.selfCheck, ...tools.warners];
   const warnings = () => warners.flatMap((part) => part.warnings());
   const pulse = keepPulse(input);
   const broom = keepUp(upkeep, input.log);

@@ -9,6 +9,8 @@ export type Load = {
   url: string;
   token: string;
   body: string;
+  /** Beside the usual ones, or instead of them. */
+  headers?: Record<string, string>;
   connections: number;
   warmupSeconds: number;
   seconds: number;
@@ -29,9 +31,16 @@ export type Result = {
 
 const load = JSON.parse(process.argv[2] ?? "{}") as Load;
 const target = new URL(load.url);
+const headers = Object.entries({
+  host: target.host,
+  authorization: `Bearer ${load.token}`,
+  "content-type": "application/json",
+  accept: "*/*",
+  "content-length": Buffer.byteLength(load.body),
+  ...load.headers,
+});
 const request = Buffer.from(
-  `POST ${target.pathname} HTTP/1.1\r\nhost: ${target.host}\r\nauthorization: Bearer ${load.token}\r\n` +
-    `content-type: application/json\r\naccept: */*\r\ncontent-length: ${Buffer.byteLength(load.body)}\r\n\r\n${load.body}`,
+  `POST ${target.pathname} HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n${load.body}`,
 );
 
 let measuring = false;

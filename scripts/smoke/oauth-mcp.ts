@@ -25,7 +25,7 @@ export async function mcpClient(check: Check, place: Place): Promise<void> {
       async () => {
         const serverUrl = `${origin}/api/v1/me`;
         const options = { serverUrl, ...(await challenged(serverUrl)) };
-        const app = await signIn(browser, options);
+        const app = await signInto(browser, options);
         const before = app.kept;
         expectEqual(await personBehind(origin, before.access_token), admin.email, "the person");
         expectEqual(await auth(app, options), "AUTHORIZED", "the refresh");
@@ -37,7 +37,7 @@ export async function mcpClient(check: Check, place: Place): Promise<void> {
   }
   await check("the MCP SDK's client: a token for /mcp is for /mcp alone", async () => {
     const serverUrl = `${gateway.url}/mcp`;
-    const { access_token } = (await signIn(browser, { serverUrl })).kept;
+    const { access_token } = (await signInto(browser, { serverUrl })).kept;
     expectEqual(audienceOf(access_token), serverUrl, "the token's audience");
     const headers = { authorization: `Bearer ${access_token}` };
     expectEqual(
@@ -49,10 +49,14 @@ export async function mcpClient(check: Check, place: Place): Promise<void> {
 }
 
 /** Discovery, registration, consent and the code, all by the SDK. */
-async function signIn(browser: Browser, options: AuthOptions): Promise<App> {
+export async function signInto(
+  browser: Browser,
+  options: AuthOptions,
+  consent: Parameters<typeof allow>[2] = {},
+): Promise<App> {
   const app = new App();
   expectEqual(await auth(app, options), "REDIRECT", "the first step");
-  const answered = (await allow(browser, app.asked)).searchParams;
+  const answered = (await allow(browser, app.asked, consent)).searchParams;
   const answer = { authorizationCode: answered.get("code") ?? "", iss: answered.get("iss") ?? "" };
   expectEqual(await auth(app, { ...options, ...answer }), "AUTHORIZED", "the second step");
   return app;
@@ -70,7 +74,7 @@ const audienceOf = (token: string): unknown =>
   (JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { aud: unknown }).aud;
 
 /** What an app keeps between the SDK's steps; nothing of it is known before. */
-class App implements OAuthClientProvider {
+export class App implements OAuthClientProvider {
   readonly redirectUrl = callback;
   readonly clientMetadata: OAuthClientMetadata = { client_name: "An MCP client", redirect_uris: [callback] };
   #client: StoredOAuthClientInformation | undefined;

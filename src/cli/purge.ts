@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { createChanges } from "../db/changes.ts";
 import { Purge } from "../features/artifacts/purge.ts";
 import { type Elsewhere, listElsewhere } from "../features/artifacts/store-orphans.ts";
+import { createLogSweep } from "../features/audit/mcp-log-sweep.ts";
 import { systemClock } from "../platform/clock.ts";
 import { Failure } from "../platform/failure.ts";
 import { silentLog } from "../platform/log.ts";
@@ -23,7 +24,9 @@ type Outcome = UpkeepReport & { readonly elsewhere: readonly Elsewhere[] };
 export function addPurgeCommand(program: Command, world: World): void {
   program
     .command("purge")
-    .description("remove artifacts, tokens, answers, events and calls whose time is over")
+    .description(
+      "remove artifacts, tokens, answers, events, calls and files of MCP decisions whose time is over",
+    )
     .option("--dry-run", "only say what would go")
     .option(
       "--unknown-objects",
@@ -74,6 +77,7 @@ async function purge(local: Local, terms: UpkeepTerms): Promise<Outcome> {
       purge: new Purge({ ...shared, changes }),
       // Uploads arrive at the gateway: which of them are dead is for it to know.
       disk: null,
+      mcpLog: createLogSweep(dir.file("audit"), { database, record, instance: dir.instance }),
       gateway: () => config.gateway,
       clock: systemClock(),
     });

@@ -24,12 +24,15 @@ export type JsonBounds = {
   readonly valuesMax: number;
   /** Each top-level key is decoded and remembered, which costs more than looking at it. */
   readonly membersMax: number;
+  /** Down to which level a repeated key is refused; 1 is the top level alone. */
+  readonly uniqueLevels: number;
 };
 const defaultBounds: JsonBounds = {
   depthMax: 100,
   keysMax: 100_000,
   valuesMax: 250_000,
   membersMax: 1_000,
+  uniqueLevels: 1,
 };
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -46,7 +49,7 @@ const tooComplex = (what: string): Failure => new Failure("invalid", "json_too_c
 
 /**
  * The members of the one JSON object that `bytes` holds. Throws `invalid_json`, or `json_too_complex` beyond the bounds.
- * A repeated top-level key throws `duplicate_key`.
+ * A repeated top-level key throws `duplicate_key`, and one below it where `uniqueLevels` says so.
  */
 export function scanObject(bytes: Uint8Array, bounds: Partial<JsonBounds> = {}): Member[] {
   return new ObjectScan(bytes, { ...defaultBounds, ...bounds }).run();
@@ -79,7 +82,8 @@ class ObjectScan {
   readonly #bounds: JsonBounds;
   readonly #open: number[] = [];
   readonly #members: Member[] = [];
-  readonly #seen = new Set<string>();
+  /** The keys of each open object, by its level; none for an array, or for an object whose keys may repeat. */
+  readonly #seen: (Set<string> | undefined)[] = [];
   #at = 0;
   #keys = 0;
   #values = 0;
@@ -123,6 +127,7 @@ class ObjectScan {
   /** Enters a container; an empty one is left at once. */
   #push(bracket: number): void {
     this.#open.push(bracket);
+    this.#seen.push(undefined);
     if (this.#open.length > this.#bounds.depthMax) {
       throw tooComplex(`nests deeper than ${this.#bounds.depthMax} levels`);
     }
@@ -134,6 +139,7 @@ class ObjectScan {
   #pop(): void {
     this.#at++;
     this.#open.pop();
+    this.#seen.pop();
     this.#afterValue();
   }
 
@@ -165,31 +171,33 @@ class ObjectScan {
     if (++this.#keys > this.#bounds.keysMax) {
       throw tooComplex(`holds more than ${this.#bounds.keysMax} keys`);
     }
-    if (this.#open.length === 1) this.#takeKey(start);
+    if (this.#open.length <= this.#bounds.uniqueLevels) this.#takeKey(start);
     if (this.#next() !== COLON) throw notJson(this.#at);
     this.#at++;
     this.#skipSpace();
   }
 
   #takeKey(start: number): void {
-    // Parsed, not sliced: "mod\u0065l" and "model" are the same key to whoever reads this next.
-    this.#key = parseMember(this.#bytes, {
-      key: "",
-      kind: "string",
-      start,
-      end: this.#at,
-    }) as string;
-    if (this.#seen.has(this.#key)) {
-      throw new Failure(
-        "invalid",
-        "duplicate_key",
-        `The key \`${this.#key.slice(0, 64)}\` stands more than once.`,
-      );
+    const key = this.#keyFrom(start);
+    const level = this.#open.length;
+    const seen = this.#seen[level - 1] ?? new Set<string>();
+    this.#seen[level - 1] = seen;
+    if (seen.has(key)) {
+      throw new Failure("invalid", "duplicate_key", `The key \`${key.slice(0, 64)}\` stands more than once.`);
     }
-    this.#seen.add(this.#key);
-    if (this.#seen.size > this.#bounds.membersMax) {
+    seen.add(key);
+    if (level > 1) return;
+    this.#key = key;
+    if (seen.size > this.#bounds.membersMax) {
       throw tooComplex(`holds more than ${this.#bounds.membersMax} top-level keys`);
     }
+  }
+
+  /** As whoever reads this next understands it: "mod\u0065l" and "model" are the same key. */
+  #keyFrom(start: number): string {
+    const text = utf8(this.#bytes, start + 1, this.#at - 1);
+    if (!text.includes("\\") && !text.includes("\ufffd")) return text;
+    return parseMember(this.#bytes, { key: "", kind: "string", start, end: this.#at }) as string;
   }
 
   #skipScalar(): void {

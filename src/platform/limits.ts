@@ -26,7 +26,16 @@ export type Limits = {
   admit(plane: Plane, principal: Principal): RateHeaders | Promise<RateHeaders>;
   /** Counts tokens that a call has used. The call that passes the limit is served; the next one waits. */
   spend(credentialId: string, tokens: number): void;
+  /** What is left of this minute; asking counts nothing. */
+  left(principal: Pick<Principal, "credentialId">): Promise<LimitsLeft>;
   readonly projects: ProjectLimits;
+};
+
+export type LimitLeft = { readonly max: number; readonly left: number; readonly seconds: number };
+/** `null` is no limit. */
+export type LimitsLeft = {
+  readonly requests: Readonly<Record<Plane, LimitLeft | null>>;
+  readonly llmTokens: LimitLeft | null;
 };
 
 export type ProjectLimits = {
@@ -67,6 +76,18 @@ export function createLimits(perMinute: () => LimitNumbers, redis: SharedRedis |
     },
     spend(credentialId, count) {
       if (perMinute().llmTokens !== null && count > 0) void tokens.add(credentialId, count);
+    },
+    async left({ credentialId }) {
+      const { requests, llmTokens } = perMinute();
+      const leftOf = async (of: Share["of"], max: number | null, counter: Counter) =>
+        max === null ? null : shareOf(of, max, await counter.read(credentialId));
+      const [llm, mcp, control, spent] = await Promise.all([
+        leftOf("requests", requests.llm, counters.llm),
+        leftOf("requests", requests.mcp, counters.mcp),
+        leftOf("requests", requests.control, counters.control),
+        leftOf("tokens", llmTokens, tokens),
+      ]);
+      return { requests: { llm, mcp, control }, llmTokens: spent };
     },
     projects: createProjectLimits(perMinute, redis),
   };

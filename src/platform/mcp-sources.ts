@@ -2,10 +2,11 @@
  * What slices offer MCP clients beside tools: resources to read and prompts to begin with. As with tools, whoever serves
  * them has checked that the caller holds `mcp:read`; what a caller may see of each is the source's own affair.
  */
-import type { ServerContext } from "@modelcontextprotocol/server";
+import type { InputRequiredResult, Server, ServerContext } from "@modelcontextprotocol/server";
 import type { Call } from "./call.ts";
 import type { Principal } from "./principal.ts";
 import type { Scope } from "./scopes.ts";
+import type { Tool } from "./tool.ts";
 import type { ToolDefinition } from "./upstream.ts";
 
 export type Asking = { readonly call: Call; readonly principal: Principal; readonly signal: AbortSignal };
@@ -56,11 +57,12 @@ export type PromptSource = {
     readonly description: string;
     readonly required: boolean;
   }[];
-  /** `given` holds every required argument. */
+  /** `given` holds every required argument. One that speaks the protocol itself may answer that it has to ask first. */
   get(
     given: Readonly<Record<string, string>>,
     asking: Asking,
-  ): Promise<{ description?: string; messages: PromptMessage[] }>;
+    context: ServerContext,
+  ): Promise<{ description?: string; messages: PromptMessage[] } | InputRequiredResult>;
   complete?(argument: string, typed: string, asking: Asking): Promise<string[]>;
 };
 
@@ -80,6 +82,10 @@ export type ProtocolTool = {
 /** What is served beside the slices' own. */
 export type McpExtras = {
   readonly tools?: readonly ProtocolTool[];
+  /** As a slice would declare them. */
+  readonly own?: readonly Tool[];
   readonly resources?: readonly ResourceSource[];
   readonly prompts?: readonly PromptSource[];
+  /** Called with each server that answers a request, before it does: for methods that no source stands for. */
+  readonly prepare?: (server: Server, era: "modern" | "legacy") => void;
 };

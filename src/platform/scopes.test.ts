@@ -1,6 +1,18 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { ceiling, clientKinds, keyCeiling, narrow, type Owner, parseScope, scopes } from "./scopes.ts";
+import {
+  ceiling,
+  clientKinds,
+  type Holder,
+  keyCeiling,
+  narrow,
+  type Owner,
+  parseScope,
+  projectRoles,
+  rightsIn,
+  scopes,
+  visibleProjects,
+} from "./scopes.ts";
 
 const owners: Owner[] = [
   { kind: "user", role: "admin" },
@@ -54,4 +66,26 @@ test("a scope list is read as the standard writes it, and unknown names are name
     scopes: ["llm:chat", "usage:read"],
   });
   expect(parseScope("llm:chat LLM:CHAT admin\tx")).toEqual({ ok: false, unknown: ["LLM:CHAT", "admin\tx"] });
+});
+
+test("a credential sees exactly the projects in which it has rights", () => {
+  const ids = ["prj_1", "prj_2", "prj_3", "prj_4"];
+  const part = fc.tuple(fc.constantFrom(...ids), fc.constantFrom(...projectRoles));
+  const holder = fc.record({
+    id: fc.constant("x"),
+    kind: fc.constantFrom("user", "client"),
+    role: fc.constantFrom("admin", "user", "runner"),
+    scopes: fc.subarray([...scopes]).map((some) => new Set(some)),
+    projectId: fc.constantFrom(null, ...ids),
+    memberships: fc.array(part).map((parts) => new Map(parts)),
+  });
+  const isReal = ({ kind, role, memberships }: Holder) =>
+    kind === "user" ? role !== "runner" : role === "runner" && memberships.size === 0;
+  fc.assert(
+    fc.property(holder.filter(isReal), (one) => {
+      const seen = visibleProjects(one) ?? ids;
+      const withRights = ids.filter((id) => rightsIn(one, id) !== null);
+      expect(new Set(seen)).toEqual(new Set(withRights));
+    }),
+  );
 });

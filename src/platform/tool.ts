@@ -25,6 +25,8 @@ export type Tool = {
   readonly repeatable: boolean;
   /** Where it acts, by one of its arguments; left out for what lies in no project. */
   readonly place?: ToolPlace;
+  /** Whether it is there at all for this caller, by what is configured now; left out for what always is. */
+  readonly isOffered?: (principal: Principal) => boolean;
   readonly input: z.ZodObject;
   readonly output: z.ZodObject;
   readonly run: (opened: OpenedTool) => Promise<object>;

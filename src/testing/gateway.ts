@@ -7,6 +7,7 @@ import { listen } from "../cli/serve.ts";
 import type { Endpoint } from "../db/connection.ts";
 import type { Database } from "../db/database.ts";
 import { requests } from "../db/schema.ts";
+import type { OpenLink } from "../features/upstreams/upstreams.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Config } from "../platform/config.ts";
 import { loadConfig } from "../platform/config-load.ts";
@@ -62,6 +63,8 @@ export type GatewayOptions = {
   log?: Log;
   /** What MCP clients are offered beside the gateway's own. */
   mcpExtras?: McpExtras;
+  /** The ways to upstream MCP servers, where they are scripted. */
+  openLink?: OpenLink;
   /** Another instance over the same database; both need the same SPECGATE_JWT_SECRET. Close it first. */
   beside?: Pick<TestGateway, "database" | "owner">;
 };
@@ -99,6 +102,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     fetchesMax: 256,
     warnings: () => [],
     mcpExtras: options.mcpExtras ?? {},
+    ...(options.openLink === undefined ? {} : { openLink: options.openLink }),
   });
   const server = listen(parts, log);
   url = `http://127.0.0.1:${server.port}`;

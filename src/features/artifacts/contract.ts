@@ -63,38 +63,45 @@ export const downloadQuery = z.strictObject({
     .optional(),
 });
 
-export type ArtifactView = {
-  id: string;
-  /** Null for a chat attachment, as are the two that follow. */
-  project_id: string | null;
-  session_id: string | null;
-  iteration_id: string | null;
-  kind: string;
-  name: string;
-  content_type: string;
-  size_bytes: number;
-  sha256: string;
-  status: ArtifactState;
-  /** Whether `sha256` was held against the stored bytes at completion; null before. */
-  sha256_verified: boolean | null;
-  etag: string | null;
-  created_by: string;
-  created_at: string;
-  completed_at: string | null;
-  /** When it goes by itself; null: not before somebody deletes it. */
-  expires_at: string | null;
-  version: number;
-};
+/** Null for a chat attachment. */
+const ofSession = z.string().nullable();
 
-/** What to do with the bytes: this request, with `content-length` beside these headers. */
-export type UploadView = {
-  method: "PUT";
-  url: string;
-  headers: Readonly<Record<string, string>>;
-  expires_at: string;
-};
+export const artifactShape = z.object({
+  id: z.string(),
+  project_id: ofSession,
+  session_id: ofSession,
+  iteration_id: ofSession,
+  kind: z.string(),
+  name: z.string(),
+  content_type: z.string(),
+  size_bytes: z.int(),
+  sha256: z.string(),
+  status: z.enum(artifactStates),
+  sha256_verified: z
+    .boolean()
+    .nullable()
+    .describe("Whether `sha256` was held against the stored bytes at completion; null before."),
+  etag: z.string().nullable(),
+  created_by: z.string(),
+  created_at: z.string(),
+  completed_at: z.string().nullable(),
+  expires_at: z.string().nullable().describe("When it goes by itself; null: not before somebody deletes it."),
+  version: z.int(),
+});
+export type ArtifactView = z.infer<typeof artifactShape>;
+
+export const uploadShape = z
+  .object({
+    method: z.literal("PUT"),
+    url: z.string(),
+    headers: z.record(z.string(), z.string()),
+    expires_at: z.string(),
+  })
+  .describe("What to do with the bytes: this request, with `content-length` beside exactly these headers.");
+export type UploadView = z.infer<typeof uploadShape>;
 
 /** `upload` is null when an `Idempotency-Key` is answered again; `POST /artifacts/{id}/upload` signs another. */
 export type NewArtifactView = { artifact: ArtifactView; upload: UploadView | null };
 
-export type DownloadView = { url: string; expires_at: string };
+export const downloadShape = z.object({ url: z.string(), expires_at: z.string() });
+export type DownloadView = z.infer<typeof downloadShape>;

@@ -91,9 +91,37 @@ export class Budgets {
 
   /** Newest first. */
   async page(principal: Principal, query: BudgetsQuery): Promise<Page<BudgetView>> {
+    return this.#page(await this.#sightOf(principal), query);
+  }
+
+  /**
+   * Of those that the caller may see, the ones that its own calls count in; with `projectId`, those of calls that are
+   * charged to this project. Throws `not_found` for a project of others. Newest first.
+   */
+  async concerning(
+    principal: Principal,
+    { projectId, ...query }: Omit<BudgetsQuery, "subject"> & { projectId?: string | undefined },
+  ): Promise<Page<BudgetView>> {
+    const mayKnow = (id: string) =>
+      id.startsWith("prj_") && rightsIn(principal, id)?.scopes.has("usage:read") === true;
+    if (projectId !== undefined && !mayKnow(projectId)) throw notFound();
+    const sight = await this.#sightOf(principal);
+    const { keyId } = principal;
+    const concerned = sight === "all" ? ofAdministrator(principal) : sight;
+    return this.#page(
+      {
+        ...concerned,
+        project: projectId === undefined ? concerned.project : [projectId],
+        // What other keys of the same owner may spend is no use to this one.
+        key: keyId === null ? [] : [keyId],
+      },
+      query,
+    );
+  }
+
+  async #page(sight: Sight, query: BudgetsQuery): Promise<Page<BudgetView>> {
     const { cursors, database } = this.#needs;
     const [after = null] = query.cursor === undefined ? [] : cursors.open(list, query.cursor);
-    const sight = await this.#sightOf(principal);
     const found = await listBudgets(database.db, {
       sight,
       after,
@@ -167,6 +195,15 @@ export class Budgets {
     return { user: [id], project, client: [], key: await keysOf(db, { userId: id }) };
   }
 }
+
+/** Sees all, and spends in these. */
+const ofAdministrator = ({ id, userId, clientId, memberships }: Principal): Exclude<Sight, "all"> => ({
+  user: [userId ?? id],
+  project: [...memberships.keys()],
+  client: clientId === null ? [] : [clientId],
+  key: [],
+  global: true,
+});
 
 async function getView(db: Db, id: string, sight: Sight = "all"): Promise<BudgetView> {
   const line = await findBudget(db, id, sight);

@@ -49,25 +49,29 @@ export type BudgetChange = z.infer<typeof budgetChangeForm>;
 export const budgetsQuery = z.strictObject({ ...pageQuery, subject: z.enum(subjects).optional() });
 export type BudgetsQuery = z.infer<typeof budgetsQuery>;
 
-export type BudgetView = {
-  id: string;
-  subject: Subject;
-  subject_id: string | null;
-  period: Period;
-  timezone: string;
-  week_start: WeekStart;
-  limit_usd: string;
-  thresholds: number[];
-  hard: boolean;
-  /** The period that now lies in. `remaining_usd` is what a call could still be promised, and never below zero. */
-  current: {
-    starts_at: string;
-    ends_at: string | null;
-    spent_usd: string;
-    held_usd: string;
-    remaining_usd: string;
-  };
-  created_by: string;
-  created_at: string;
-  version: number;
-};
+export const budgetShape = z.object({
+  id: z.string(),
+  subject: z.enum(subjects),
+  subject_id: z.string().nullable(),
+  period: z.enum(periods),
+  timezone: z.string(),
+  week_start: z.enum(weekStarts),
+  limit_usd: z.string(),
+  thresholds: z.array(z.int()),
+  hard: z.boolean().describe("Whether a call that would go over is refused; otherwise it is only told."),
+  current: z
+    .object({
+      starts_at: z.string(),
+      ends_at: z.string().nullable(),
+      spent_usd: z.string(),
+      held_usd: z.string(),
+      remaining_usd: z.string(),
+    })
+    .describe(
+      "The period that now lies in. `remaining_usd` is what a call could still be promised, and never below zero.",
+    ),
+  created_by: z.string(),
+  created_at: z.string(),
+  version: z.int(),
+});
+export type BudgetView = z.infer<typeof budgetShape>;

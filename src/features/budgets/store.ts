@@ -17,8 +17,10 @@ export type BudgetLine = {
   heldNano: number;
 };
 
-/** Which budgets may be seen: all, or those of these subjects. */
-export type Sight = "all" | Readonly<Record<Exclude<Subject, "global">, readonly string[]>>;
+/** Which budgets may be seen: all, or those of these subjects, and those of everybody with them. */
+export type Sight =
+  | "all"
+  | (Readonly<Record<Exclude<Subject, "global">, readonly string[]>> & { readonly global?: true });
 
 const isLive = isNull(budgets.endedAt);
 const startsNow = sql`budget_period_start(${budgets.period}, ${budgets.timezone}, ${budgets.weekStart}, now())`;
@@ -62,9 +64,11 @@ export const listBudgets = (
 
 function isIn(sight: Sight): SQL | undefined {
   if (sight === "all") return undefined;
-  const named = Object.entries(sight).filter(([, ids]) => ids.length > 0);
-  if (named.length === 0) return sql`false`;
+  const { global = false, ...ofSubjects } = sight;
+  const named = Object.entries(ofSubjects).filter(([, ids]) => ids.length > 0);
+  if (named.length === 0 && !global) return sql`false`;
   return or(
+    global ? eq(budgets.subject, "global") : undefined,
     ...named.map(([subject, ids]) =>
       and(eq(budgets.subject, subject as Subject), inArray(budgets.subjectId, [...ids])),
     ),

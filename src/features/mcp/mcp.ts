@@ -1,192 +1,300 @@
 /**
  * The door for MCP clients: both eras of the protocol on one URL, without sessions.
  *
- * A request is read once, decided once, and only then handed to the protocol's library. What a tool answers leaves only
- * when its record is durable. Nothing here knows what any tool does.
+ * A request is read once, decided once on what was read, and only then handed to the protocol's library. One record says
+ * what became of it, and is durable before the answer leaves; where it cannot be written the answer is withheld. Nothing
+ * here knows what any tool does, and no tool knows who may call it.
  */
-import {
-  createMcpHandler,
-  type McpHttpHandler,
-  type McpRequestContext,
-  ProtocolError,
-  Server,
-} from "@modelcontextprotocol/server";
-import type { McpDecision, McpRecords } from "../../db/mcp-decision.ts";
+import { classifyInboundRequest } from "@modelcontextprotocol/server";
+import type { McpRecords, McpVerdict } from "../../db/mcp-decision.ts";
 import type { GatewayConfig } from "../../platform/config.ts";
-import { rpcBody } from "../../platform/dialects.ts";
-import { asFailure, Failure } from "../../platform/failure.ts";
-import { enterPlace, type Locate, type OpenedBy } from "../../platform/guard.ts";
-import type { Log } from "../../platform/log.ts";
-import type { Tool } from "../../platform/tool.ts";
-import type { Upstreams } from "../../platform/upstream.ts";
-import type { Allowlist, Judge } from "./allowlist.ts";
+import type { Counter } from "../../platform/counter.ts";
+import { asFailure } from "../../platform/failure.ts";
+import { type OpenedBy, unauthenticated } from "../../platform/guard.ts";
+import { isEndedBy } from "../../platform/principal.ts";
+import type { Allowlist } from "./allowlist.ts";
+import { Answers, type AnswersNeeds } from "./answers.ts";
 import { Catalogue, type Offered } from "./catalogue.ts";
-import { type Message, readMessage } from "./message.ts";
+import { Eras, gone } from "./eras.ts";
+import { type Admitted, Exchange } from "./exchange.ts";
+import { findArgumentMismatch, findMismatch } from "./headers.ts";
+import { Listening, type ListenNeeds } from "./listen.ts";
+import { idOf, isObject, type Message, messageOf, readSent } from "./message.ts";
+import { isAnswered, readParams } from "./params.ts";
+import {
+  argumentsDenied,
+  bodyOf,
+  headersDisagree,
+  insufficientScope,
+  Refused,
+  refusedBy,
+  responseOf,
+  shuttingDown,
+  tooManyCalls,
+  unknownTool,
+  wrongParams,
+} from "./refusals.ts";
 
-export type McpNeeds = {
-  gateway: () => GatewayConfig;
-  version: string;
-  tools: readonly Tool[];
-  upstreams: Upstreams;
-  allowlist: Allowlist;
-  records: McpRecords;
-  locate: Locate;
-  log: Log;
-};
+export type McpNeeds = Omit<AnswersNeeds, "catalogue"> &
+  Omit<ListenNeeds, "catalogue"> & {
+    gateway: () => GatewayConfig;
+    tools: ConstructorParameters<typeof Catalogue>[0];
+    protocolTools: ConstructorParameters<typeof Catalogue>[1];
+    allowlist: Allowlist;
+    records: McpRecords;
+    /** Counts calls under the rules that limit them. */
+    rates: Counter;
+    resourceMetadata: (asked: URL) => string;
+  };
 
-/** One request under way. */
-type Exchange = OpenedBy & { readonly message: Message; readonly judge: Judge };
-
-const keepAliveMs = 8_000;
+/** Nothing is asked for and nothing told in these, so that there is nothing to write down. */
+const unrecorded = new Set(["initialize", "ping", "server/discover", "logging/setLevel"]);
+const servedRevision = "2026-07-28";
+const methodNotFound = -32_601;
 
 export class Mcp {
   readonly #needs: McpNeeds;
   readonly #catalogue: Catalogue;
-  readonly #handler: McpHttpHandler;
+  readonly #answers: Answers;
+  readonly #eras: Eras;
+  readonly #listening: Listening;
+  #underWay = 0;
+  #isClosing = false;
 
   constructor(needs: McpNeeds) {
     this.#needs = needs;
-    this.#catalogue = new Catalogue(needs.tools, needs.upstreams);
-    this.#handler = createMcpHandler((context) => this.#serve(exchangeOf(context)), { keepAliveMs });
+    this.#catalogue = new Catalogue(needs.tools, needs.protocolTools, needs.upstreams);
+    const inner = { ...needs, catalogue: this.#catalogue };
+    this.#answers = new Answers(inner);
+    this.#eras = new Eras((exchange) => this.#answers.serverFor(exchange));
+    this.#listening = new Listening(inner);
   }
 
+  /** Throws 401 alone; every other refusal is an answer under the request's own id. */
   async answer(opened: OpenedBy): Promise<Response> {
-    const { allowlist, gateway } = this.#needs;
-    const message = await readMessage(opened.request, gateway().limits.mcp.bodyBytesMax);
-    const judge = await allowlist.for(opened.principal);
-    const exchange: Exchange = { ...opened, message, judge };
-    const refusal = this.#scopeRefusal(exchange);
-    if (refusal !== null) return refusal;
-    const authInfo = { token: "", clientId: opened.principal.id, scopes: [], extra: { exchange } };
-    return this.#handler.fetch(opened.request, { parsedBody: message.value, authInfo });
-  }
-
-  close(): Promise<void> {
-    return this.#handler.close();
-  }
-
-  #serve(exchange: Exchange): Server {
-    const server = new Server(
-      { name: "specgate", title: "SpecGate", version: this.#needs.version },
-      { capabilities: { tools: { listChanged: true } } },
-    );
-    server.setRequestHandler("tools/list", () => ({ tools: this.#listed(exchange) }) as never);
-    server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
-      const result = await this.#run(exchange, params, mcpReq.signal);
-      return result as never;
+    const exchange = new Exchange(opened);
+    const { principal } = exchange;
+    const stop = this.#needs.onRevoked((subject) => {
+      exchange.isOver ||= isEndedBy(principal, subject) || subject.startsWith(`${principal.userId} `);
     });
-    return server;
-  }
-
-  #listed({ judge }: Exchange) {
-    return this.#catalogue
-      .all()
-      .filter((offered) => judge.sees(offered).isVisible)
-      .map(({ definition }) => definition);
-  }
-
-  #scopeRefusal({ message, judge, principal, call }: Exchange): Response | null {
-    if (message.method !== "tools/call") return null;
-    const offered = this.#catalogue.find(String(message.params.name));
-    if (offered === undefined || !judge.sees(offered).isVisible) return null;
-    if (offered.scopes.every((scope) => principal.scopes.has(scope))) return null;
-    const scope = [...new Set([...principal.scopes, ...offered.scopes])].join(" ");
-    const failure = new Failure(
-      "forbidden",
-      "insufficient_scope",
-      `This tool needs ${offered.scopes.join(" ")}.`,
-    );
-    return Response.json(rpcBody(failure, call.id, message.id), {
-      status: 403,
-      headers: { "www-authenticate": `Bearer error="insufficient_scope", scope="${scope}"` },
-    });
-  }
-
-  async #run(
-    exchange: Exchange,
-    { name, arguments: args = {} }: { name: string; arguments?: Record<string, unknown> | undefined },
-    signal: AbortSignal,
-  ) {
-    const offered = this.#catalogue.find(name);
-    const verdict = offered === undefined ? null : exchange.judge.judge(offered, args);
-    if (offered === undefined || verdict?.verdict !== "allowed")
-      throw new ProtocolError(-32602, `Unknown tool: ${name}`);
-    const startedAt = performance.now();
-    const result = await this.#resultOf(exchange, offered, args, signal);
-    await this.#needs.records.record(decisionOf(exchange, offered, args, { result, startedAt }));
-    return result;
-  }
-
-  async #resultOf(
-    { call, principal }: Exchange,
-    { own, upstream }: Offered,
-    args: Record<string, unknown>,
-    signal: AbortSignal,
-  ) {
-    const { upstreams, locate, gateway } = this.#needs;
+    this.#underWay += 1;
     try {
-      if (upstream !== null) {
-        const resultBytesMax = gateway().limits.mcp.resultBytesMax;
-        const answer = await upstreams.call(upstream, args, {
-          signal,
-          resultBytesMax,
-          traceparent: call.traceparent,
-        });
-        if (answer.kind === "error") throw new ProtocolError(answer.code, answer.message);
-        return answer.result;
-      }
-      const asked = own.input.parse(args);
-      const at = own.place;
-      const place =
-        at === undefined
-          ? null
-          : await enterPlace(
-              principal,
-              {
-                scopes: own.scopes,
-                least: at.least,
-                at: at.at,
-                id: String(asked[at.argument]),
-                isRead: !own.writes,
-              },
-              locate,
-            );
-      const structuredContent = await own.run({ call, principal, place, asked, signal });
-      return { content: [{ type: "text", text: JSON.stringify(structuredContent) }], structuredContent };
+      return await this.#answer(exchange);
     } catch (error) {
-      if (error instanceof ProtocolError) throw error;
-      const { code, message } = asFailure(error);
-      return { isError: true, content: [{ type: "text", text: `${code}: ${message}` }] };
+      return await this.#refuse(exchange, error);
+    } finally {
+      this.#underWay -= 1;
+      stop();
     }
+  }
+
+  /** Everything that could be offered to anybody right now. */
+  offered(): readonly Offered[] {
+    return this.#catalogue.all();
+  }
+
+  /** Lets nobody in, ends the streams, and waits for the calls under way; what then still runs is cut by `close`. */
+  async drain(milliseconds: number): Promise<void> {
+    this.#isClosing = true;
+    this.#listening.endAll();
+    const deadline = performance.now() + milliseconds;
+    while (this.#underWay > 0 && performance.now() < deadline) await Bun.sleep(20);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#listening.close();
+    await this.#eras.close();
+  }
+
+  async #answer(exchange: Exchange): Promise<Response> {
+    if (this.#isClosing) throw shuttingDown();
+    const message = await this.#read(exchange);
+    const { isModern, isServed } = this.#classify(exchange, message);
+    if (message.kind !== "request") return new Response(null, { status: 202 });
+    const judge = await this.#needs.allowlist.for(exchange.principal);
+    this.#requireLive(exchange);
+    exchange.judge = judge;
+    // Of another revision: the library says which ones there are.
+    if (!isServed) return this.#settle(exchange, await this.#eras.answer(exchange));
+    if (message.method === "tools/call") exchange.admitted = await this.#admit(exchange, message);
+    else if (isAnswered(message.method)) readParams(message.method, message);
+    if (isModern && message.method === "subscriptions/listen") return this.#listen(exchange);
+    // A tool may take longer than a quiet connection is kept.
+    if (exchange.admitted !== null) exchange.call.stayOpen();
+    return this.#settle(exchange, await this.#eras.answer(exchange));
+  }
+
+  async #read(exchange: Exchange): Promise<Message> {
+    const sent = await readSent(exchange.request, this.#needs.gateway().limits.mcp.bodyBytesMax);
+    exchange.bytesIn = sent.bytes;
+    exchange.id = idOf(sent);
+    // A body may take its time, and rights may end meanwhile.
+    this.#requireLive(exchange);
+    const message = messageOf(sent);
+    exchange.message = message;
+    return message;
+  }
+
+  #requireLive({ isOver, principal }: Exchange): void {
+    if (isOver || principal.expiresAt <= this.#needs.clock.now())
+      throw unauthenticated(
+        "This credential ended, or what it may do has changed, while this was under way.",
+      );
+  }
+
+  /** Which revision it speaks. Throws for headers that say something else than the body. */
+  #classify(exchange: Exchange, message: Message): { isModern: boolean; isServed: boolean } {
+    const { headers } = exchange.request;
+    const header = (name: string) => headers.get(name) ?? undefined;
+    const outcome = classifyInboundRequest({
+      httpMethod: "POST",
+      body: message.value,
+      ...defined({
+        protocolVersionHeader: header("mcp-protocol-version"),
+        mcpMethodHeader: header("mcp-method"),
+        mcpNameHeader: header("mcp-name"),
+      }),
+    });
+    exchange.era = outcome.kind === "legacy" ? "legacy" : "modern";
+    nameIn(exchange, message);
+    if (outcome.kind === "reject") {
+      const { httpStatus: status, code, message: said, data } = outcome;
+      throw new Refused("malformed", { status, code, message: said, details: data });
+    }
+    const isModern = outcome.kind === "modern";
+    const isServed = !isModern || outcome.classification.revision === servedRevision;
+    const mismatch = isServed ? findMismatch(headers, message, isModern) : null;
+    if (mismatch !== null) throw headersDisagree(mismatch);
+    return { isModern, isServed };
+  }
+
+  /** Find, judge, scopes, rate: in this order, so that nothing about a hidden tool is told before it is hidden. */
+  async #admit(exchange: Exchange, message: Message): Promise<Admitted> {
+    const { principal, call, request } = exchange;
+    const { name, arguments: args = {} } = message.params;
+    exchange.args = args;
+    const offered = typeof name === "string" ? this.#catalogue.find(name) : undefined;
+    if (offered === undefined || exchange.judge === null) throw unknownTool("unknown", exchange.name);
+    exchange.offered = offered;
+    const judged = exchange.judge.judge(offered, args);
+    exchange.rule = judged.rule;
+    if (judged.verdict === "hidden") throw unknownTool("hidden", exchange.name);
+    const mismatch = findArgumentMismatch(request.headers, offered.headers, args, exchange.era === "modern");
+    if (mismatch !== null) throw headersDisagree(mismatch);
+    if (!isObject(args)) throw wrongParams("`arguments` must be an object.");
+    if (judged.verdict !== "allowed") throw argumentsDenied(judged.message);
+    if (!offered.scopes.every((scope) => principal.scopes.has(scope)))
+      throw insufficientScope(offered.scopes, principal.scopes, this.#needs.resourceMetadata(call.url));
+    await this.#count(judged.rates);
+    const { resultBytesMax } = this.#needs.gateway().limits.mcp;
+    return {
+      offered,
+      args,
+      resultBytesMax: Math.min(resultBytesMax, judged.resultBytesMax ?? resultBytesMax),
+    };
+  }
+
+  async #count(rates: readonly { key: string; requestsPerMinute: number }[]): Promise<void> {
+    if (rates.length === 0) return;
+    const counts = await Promise.all(rates.map(({ key }) => this.#needs.rates.add(key, 1)));
+    for (const [at, { requestsPerMinute }] of rates.entries()) {
+      const { count = 0, msLeft = 0 } = counts[at] ?? {};
+      if (count > requestsPerMinute) throw tooManyCalls(requestsPerMinute, Math.ceil(msLeft / 1_000));
+    }
+  }
+
+  async #listen(exchange: Exchange): Promise<Response> {
+    const { judge, call } = exchange;
+    if (judge === null) throw shuttingDown();
+    const stream = await this.#listening.open(exchange, judge, () => this.#answers.serverFor(exchange));
+    exchange.isPerformed = true;
+    if (stream.response.headers.get("content-type") !== "text/event-stream")
+      return this.#settle(exchange, stream.response);
+    exchange.verdict = "allowed";
+    call.stayOpen();
+    try {
+      await this.#record(exchange, { transport: 200, rpc: null, bytesOut: 0 });
+      this.#requireLive(exchange);
+    } catch (error) {
+      stream.end();
+      throw error;
+    }
+    return stream.response;
+  }
+
+  /** The answer as it is, once its record is durable. */
+  async #settle(exchange: Exchange, answered: Response): Promise<Response> {
+    // Who speaks the protocol itself has written its record before its last word.
+    if (exchange.isStreamed && answered.body !== null) return answered;
+    if (answered.status === gone) await exchange.work;
+    if (exchange.instead !== null) throw exchange.instead;
+    const text = await answered.text();
+    const rpc = exchange.rpc ?? (exchange.isPerformed ? null : errorCodeIn(text));
+    if (!exchange.isPerformed) exchange.verdict = verdictOf(rpc);
+    const isQuiet = unrecorded.has(exchange.message?.method ?? "") && rpc === null && answered.ok;
+    const bytesOut = Buffer.byteLength(text);
+    if (!isQuiet) await this.#record(exchange, { transport: answered.status, rpc, bytesOut });
+    answered.headers.set("cache-control", "no-store");
+    return new Response(text, { status: answered.status, headers: answered.headers });
+  }
+
+  async #refuse(exchange: Exchange, error: unknown): Promise<Response> {
+    const { refusal, verdict } = this.#refusedBy(exchange, error);
+    exchange.verdict = verdict;
+    const body = bodyOf(refusal, exchange.id);
+    const { status: transport, code: rpc } = refusal;
+    // What failed before it was judged was refused by nobody; what could not be written down is not tried again.
+    const isFailure = transport >= 500 && !exchange.isPerformed;
+    if (!exchange.isRecorded && !isFailure)
+      try {
+        await this.#record(exchange, { transport, rpc, bytesOut: Buffer.byteLength(body) });
+      } catch (unwritten) {
+        return this.#refuse(exchange, unwritten);
+      }
+    // The guard says how to get a credential.
+    if (transport === 401) throw error;
+    return responseOf(body, refusal);
+  }
+
+  #refusedBy(exchange: Exchange, error: unknown): Refused {
+    if (error instanceof Refused) return error;
+    const failure = asFailure(error);
+    if (failure.status >= 500) this.#needs.log.failure(failure, exchange.call);
+    return refusedBy(failure, exchange.verdict, exchange.call);
+  }
+
+  /** Throws `journal_unavailable` or `no_room`, and then nothing of the answer may leave. */
+  #record(exchange: Exchange, outcome: Parameters<Exchange["decision"]>[0]): Promise<void> {
+    exchange.isRecorded = true;
+    return this.#needs.records.record(exchange.decision(outcome));
   }
 }
 
-const exchangeOf = ({ authInfo }: McpRequestContext): Exchange => authInfo?.extra?.exchange as Exchange;
+/** What it is about, for the record: a tool, a resource, a prompt. */
+function nameIn(exchange: Exchange, { method, params }: Message): void {
+  const { name, uri, ref } = params;
+  if (method === "tools/call" || method === "prompts/get") exchange.names(name);
+  else if (method === "resources/read") exchange.names(uri);
+  else if (method === "completion/complete" && isObject(ref)) exchange.names(ref.name ?? ref.uri);
+}
 
-function decisionOf(
-  { call, principal, judge, message }: Exchange,
-  { name, upstream }: Offered,
-  args: unknown,
-  { result, startedAt }: { result: object; startedAt: number },
-): McpDecision {
-  const isError = "isError" in result && result.isError === true;
-  return {
-    call,
-    principal,
-    era: null,
-    method: message.method,
-    tool: name,
-    upstream: upstream?.alias ?? null,
-    pin: upstream?.pin ?? null,
-    projectId: null,
-    sessionId: null,
-    verdict: "allowed",
-    rule: null,
-    revisions: judge.revisions,
-    args,
-    bytesIn: message.bytes,
-    bytesOut: 0,
-    outcome: { transport: 200, rpc: null, tool: isError ? "error" : "ok" },
-    milliseconds: performance.now() - startedAt,
-  };
+/** Of what the protocol's library answered by itself. */
+function verdictOf(rpc: number | null): McpVerdict {
+  if (rpc === null) return "allowed";
+  return rpc === methodNotFound ? "unknown" : "malformed";
+}
+
+type Defined<T> = { [Key in keyof T]?: Exclude<T[Key], undefined> };
+
+const defined = <T extends object>(members: T): Defined<T> =>
+  Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
+
+function errorCodeIn(text: string): number | null {
+  try {
+    const { error } = JSON.parse(text) as { error?: { code?: unknown } };
+    return typeof error?.code === "number" ? error.code : null;
+  } catch {
+    return null;
+  }
 }

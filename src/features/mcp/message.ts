@@ -1,32 +1,71 @@
 /**
  * One JSON-RPC message from the wire: bounded, strict, and read once. What is decided is decided on this.
+ *
+ * A key stands once, at every depth and however it is escaped: two parsers that disagree on a repeated one are a way
+ * around every rule about arguments. Batches are refused: one request is one decision and one record.
  */
 import { readBody, requireJson } from "../../platform/body.ts";
 import { Failure } from "../../platform/failure.ts";
 import { scanObject } from "../../platform/json.ts";
 
+export type MessageId = string | number;
+
 export type Message = {
-  readonly value: Record<string, unknown>;
-  readonly id: string | number | null;
+  readonly kind: "request" | "notification" | "response";
+  readonly value: Readonly<Record<string, unknown>>;
+  /** Null but for a request. */
+  readonly id: MessageId | null;
+  /** Null for a response. */
   readonly method: string | null;
   readonly params: Readonly<Record<string, unknown>>;
   readonly bytes: number;
 };
 
-/** Throws 400 for what is no single message, 413, 415. */
-export async function readMessage(request: Request, bodyBytesMax: number): Promise<Message> {
+/** The object that a body holds; what it says is not looked at yet. */
+export type Sent = { readonly value: Readonly<Record<string, unknown>>; readonly bytes: number };
+
+/** What is deeper than this no tool asks for, and what has to be walked must not take long. */
+const bounds = { depthMax: 64, uniqueLevels: Number.POSITIVE_INFINITY };
+const OPEN_BRACKET = 0x5b;
+
+/** Throws 400 for what is no single JSON object with each key once, 413, 415. */
+export async function readSent(request: Request, bodyBytesMax: number): Promise<Sent> {
   requireJson(request);
   const { bytes } = await readBody(request, { bodyBytesMax, roomBytesMax: bodyBytesMax }, { bytes: 0 });
-  scanObject(bytes);
-  const value = parse(bytes);
-  const { id, method, params } = value;
-  return {
-    value,
-    id: typeof id === "string" || typeof id === "number" ? id : null,
-    method: typeof method === "string" ? method : null,
-    params: typeof params === "object" && params !== null ? (params as Record<string, unknown>) : {},
-    bytes: bytes.length,
-  };
+  if (firstOf(bytes) === OPEN_BRACKET) throw batchRefused();
+  scanObject(bytes, bounds);
+  return { value: parse(bytes), bytes: bytes.length };
+}
+
+/** The id, where there is one that an answer may carry. */
+export function idOf({ value: { id } }: Sent): MessageId | null {
+  if (typeof id === "string") return id;
+  return typeof id === "number" && Number.isSafeInteger(id) ? id : null;
+}
+
+/** Throws 400 `invalid_message` for what JSON-RPC 2.0 and MCP do not know as a message. */
+export function messageOf(sent: Sent): Message {
+  const { value, bytes } = sent;
+  const { jsonrpc, method, params } = value;
+  if (jsonrpc !== "2.0") throw invalidMessage('`jsonrpc` must be "2.0".');
+  const hasId = Object.hasOwn(value, "id");
+  const id = idOf(sent);
+  if (hasId && id === null) throw invalidMessage("`id` must be a string or a whole number.");
+  const isAnswer = Object.hasOwn(value, "result") || Object.hasOwn(value, "error");
+  if (method === undefined && isAnswer)
+    return { kind: "response", value, id: null, method: null, params: {}, bytes };
+  if (isAnswer) throw invalidMessage("A message has `method`, or `result` or `error`, and not both.");
+  if (typeof method !== "string") throw invalidMessage("`method` must be a string.");
+  if (params !== undefined && !isObject(params))
+    throw invalidMessage("`params` must be an object: MCP names its parameters.");
+  return { kind: hasId ? "request" : "notification", value, id, method, params: params ?? {}, bytes };
+}
+
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function firstOf(bytes: Uint8Array): number | undefined {
+  return bytes.find((byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d);
 }
 
 function parse(bytes: Uint8Array): Record<string, unknown> {
@@ -36,3 +75,12 @@ function parse(bytes: Uint8Array): Record<string, unknown> {
     throw new Failure("invalid", "invalid_json", "The body is not valid JSON in UTF-8.");
   }
 }
+
+const batchRefused = (): Failure =>
+  new Failure(
+    "invalid",
+    "batch_refused",
+    "Send one message in a request: batches left the protocol with 2025-06-18 and are not served here.",
+  );
+
+const invalidMessage = (message: string): Failure => new Failure("invalid", "invalid_message", message);

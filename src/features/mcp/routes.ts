@@ -5,12 +5,20 @@ import { Elysia } from "elysia";
 import { Failure } from "../../platform/failure.ts";
 import type { ClosedPolicy, Guard } from "../../platform/guard.ts";
 import type { Mcp } from "./mcp.ts";
+import type { PolicyBook } from "./policies.ts";
+import { policyDoors } from "./policy-routes.ts";
 
 const unparsed = { parse: "none" } as const;
 const speaks = { plane: "mcp", scope: "mcp:read" } as const satisfies ClosedPolicy;
 
-export function mcpRoutes({ guard, mcp }: { guard: Guard; mcp: Mcp }) {
+export type McpRoutesNeeds = { guard: Guard; mcp: Mcp; policies: PolicyBook };
+
+export function mcpRoutes({ guard, mcp, policies }: McpRoutesNeeds) {
+  const ofPolicies = policyDoors(guard, policies);
   return new Elysia()
+    .get("/api/v1/mcp/policies", ofPolicies.list)
+    .get("/api/v1/mcp/policies/:principal", ofPolicies.get)
+    .put("/api/v1/mcp/policies/:principal", ofPolicies.put, unparsed)
     .post(
       "/mcp",
       guard.closed(speaks, (opened) => mcp.answer(opened)),

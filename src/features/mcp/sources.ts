@@ -1,0 +1,148 @@
+/**
+ * Resources and prompts as the protocol asks for them: lists over all sources, pages, reads, and the completion of what is
+ * being typed.
+ *
+ * What a caller may see is each source's own affair. What is not there and what is another's are told in the same words.
+ */
+import type { ServerContext } from "@modelcontextprotocol/server";
+import { Failure } from "../../platform/failure.ts";
+import type {
+  Asking,
+  PromptSource,
+  Resource,
+  ResourceContents,
+  ResourceSource,
+} from "../../platform/mcp-sources.ts";
+import type { Cursors } from "../../platform/page.ts";
+import { nearest } from "./arguments.ts";
+import { unknownResource, wrongParams } from "./refusals.ts";
+
+export type SourcesNeeds = {
+  resources: readonly ResourceSource[];
+  prompts: readonly PromptSource[];
+  cursors: Cursors;
+};
+
+const valuesMax = 100;
+
+export class Sources {
+  readonly #needs: SourcesNeeds;
+  readonly #prompts: ReadonlyMap<string, PromptSource>;
+
+  constructor(needs: SourcesNeeds) {
+    this.#needs = needs;
+    this.#prompts = new Map(needs.prompts.map((prompt) => [prompt.name, prompt]));
+  }
+
+  /** A page of one source; its cursor leads on within it, and then to the next. */
+  async listResources(asking: Asking, cursor: string | undefined) {
+    const { resources: sources, cursors } = this.#needs;
+    const list = `mcp.resources ${asking.principal.id}`;
+    const [first = "0", from = ""] = cursor === undefined ? [] : openCursor(cursors, list, cursor);
+    let inner = from === "" ? null : from;
+    for (let at = Number(first); at < sources.length; at++, inner = null) {
+      const page = await sources[at]?.list(asking, inner);
+      if (page === undefined) break;
+      const next = page.nextCursor === null ? [String(at + 1), ""] : [String(at), page.nextCursor];
+      const isLast = page.nextCursor === null && at + 1 === sources.length;
+      if (page.resources.length === 0 && page.nextCursor === null) continue;
+      return { resources: page.resources, ...(isLast ? {} : { nextCursor: cursors.seal(list, next) }) };
+    }
+    const resources: Resource[] = [];
+    return { resources };
+  }
+
+  listTemplates(cursor: string | undefined) {
+    if (cursor !== undefined) throw noSuchCursor();
+    return { resourceTemplates: this.#needs.resources.flatMap(({ templates }) => templates) };
+  }
+
+  async readResource(
+    uri: string,
+    asking: Asking,
+    isModern: boolean,
+  ): Promise<{ contents: ResourceContents[] }> {
+    for (const source of this.#needs.resources) {
+      const contents = await source.read(uri, asking).catch(nullWhenMissing);
+      if (contents !== null) return { contents };
+    }
+    throw unknownResource(uri, isModern);
+  }
+
+  listPrompts(cursor: string | undefined) {
+    if (cursor !== undefined) throw noSuchCursor();
+    return {
+      prompts: this.#needs.prompts.map(({ name, title, description, arguments: args }) => ({
+        name,
+        ...(title === undefined ? {} : { title }),
+        ...(description === undefined ? {} : { description }),
+        arguments: args,
+      })),
+    };
+  }
+
+  async getPrompt(
+    name: string,
+    given: Readonly<Record<string, string>>,
+    asking: Asking,
+    context: ServerContext,
+  ) {
+    const prompt = this.#prompts.get(name);
+    if (prompt === undefined) throw unknownPrompt(name);
+    requireArguments(prompt, given);
+    return prompt.get(given, asking, context);
+  }
+
+  async complete(asked: Completion, asking: Asking) {
+    const { ref, argument } = asked;
+    const source = ref.type === "ref/prompt" ? this.#prompts.get(ref.name) : this.#templated(ref.uri);
+    if (source === undefined) throw wrongParams("There is nothing of this name to complete.", "unknown");
+    const found = (await source.complete?.(argument.name, argument.value, asking)) ?? [];
+    const values = found.slice(0, valuesMax);
+    return { completion: { values, total: found.length, hasMore: found.length > values.length } };
+  }
+
+  #templated(uri: string): ResourceSource | undefined {
+    return this.#needs.resources.find(({ templates }) =>
+      templates.some(({ uriTemplate }) => uriTemplate === uri),
+    );
+  }
+}
+
+export type Completion = {
+  readonly ref:
+    | { readonly type: "ref/prompt"; readonly name: string }
+    | { readonly type: "ref/resource"; readonly uri: string };
+  readonly argument: { readonly name: string; readonly value: string };
+};
+
+/** The place that a cursor of this list leads to; it is the caller's own, and no other list's. */
+export function openCursor(cursors: Cursors, list: string, cursor: string): string[] {
+  try {
+    return cursors.open(list, cursor);
+  } catch {
+    throw noSuchCursor();
+  }
+}
+
+const noSuchCursor = () => wrongParams("This is no cursor of this list. Leave `cursor` out to begin anew.");
+
+const nullWhenMissing = (error: unknown): null => {
+  if (error instanceof Failure && error.kind === "missing") return null;
+  throw error;
+};
+
+const unknownPrompt = (name: string) =>
+  wrongParams(`Unknown prompt: ${name.slice(0, 128).toWellFormed()}`, "unknown");
+
+function requireArguments(prompt: PromptSource, given: Readonly<Record<string, string>>): void {
+  const known = prompt.arguments.map(({ name }) => name);
+  const strange = Object.keys(given).find((name) => !known.includes(name));
+  if (strange !== undefined) {
+    const near = nearest(strange, known);
+    const hint = near === null ? `It takes: ${known.join(", ") || "none"}.` : `Did you mean \`${near}\`?`;
+    throw wrongParams(`The prompt has no argument \`${strange.slice(0, 64).toWellFormed()}\`. ${hint}`);
+  }
+  const missing = prompt.arguments.find(({ name, required }) => required && !Object.hasOwn(given, name));
+  if (missing !== undefined) throw wrongParams(`The prompt needs the argument \`${missing.name}\`.`);
+}
