@@ -112,12 +112,16 @@ function controlTools({ identity, work, cursors }: WireMcpNeeds): Tool[] {
 
 function controlResources({ database }: WiringInput, { work, locate, cursors }: WireMcpNeeds) {
   const needs = { ...work.control, database, locate, cursors };
-  return [taskResources(needs), reportResources(needs)];
+  // A policy about the tools holds for what shows the same.
+  return [
+    { ...taskResources(needs), tools: { list: "task_list", read: "task_get", argument: "task_id" } },
+    { ...reportResources(needs), tools: { list: "report_list", read: "report_get", argument: "report_id" } },
+  ];
 }
 
 function controlPrompts({ work, locate }: WireMcpNeeds): PromptSource[] {
   const { sessions, tasks, reports } = work.control;
-  return mcpPrompts({
+  const prompts = mcpPrompts({
     locate,
     session: (id) => sessions.get(id),
     iterations: async (id, limit) => (await sessions.iterations(id, { limit })).data,
@@ -131,6 +135,8 @@ function controlPrompts({ work, locate }: WireMcpNeeds): PromptSource[] {
     },
     sessions: (principal, limit) => sessions.newest(principal, limit),
   });
+  // What stands in them is what these show.
+  return prompts.map((prompt) => ({ ...prompt, tools: ["session_list", "task_list", "report_get"] }));
 }
 
 /** Files, money and models. */

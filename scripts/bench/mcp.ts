@@ -49,11 +49,12 @@ export async function mcp(seconds: number, say: Say): Promise<Figure[]> {
   let gateway: Gateway | undefined;
   try {
     const { value: port } = await upstream.stdout.getReader().read();
-    writeFileSync(join(dir, "specgate.yaml"), yamlOf(Number(new TextDecoder().decode(port))));
+    const beyond = `http://127.0.0.1:${new TextDecoder().decode(port).trim()}`;
+    writeFileSync(join(dir, "specgate.yaml"), yamlOf(beyond));
     const surroundings = { cwd: dir, env: { SPECGATE_LOG_LEVEL: "warn" } };
     gateway = await serve([], surroundings);
     const door = await Door.open(gateway, surroundings);
-    return await door.measure(seconds, say);
+    return [await yardstick(beyond, seconds, say), ...(await door.measure(seconds, say))];
   } finally {
     await gateway?.stop("SIGTERM");
     upstream.kill();
@@ -61,12 +62,21 @@ export async function mcp(seconds: number, say: Say): Promise<Figure[]> {
   }
 }
 
-const yamlOf = (port: number): string => `
+/** What this machine does in the same minutes when nothing stands between: rates of one machine mean little on another. */
+async function yardstick(beyond: string, seconds: number, say: Say): Promise<Figure> {
+  say("the server behind, asked directly");
+  const load = { ...loadOf("echo", { text: "hello" }, seconds), url: `${beyond}/modern`, token: "none" };
+  const { requests, seconds: took } = await press({ ...load, ending: "}}" });
+  const name = `the server behind, asked directly, ${connections} connections`;
+  return { name, value: requests / took, unit: "/s" };
+}
+
+const yamlOf = (beyond: string): string => `
 limits: { mcp: { requests_per_minute: null } }
 mcp:
   upstreams:
-    new: { url: "http://127.0.0.1:${port}/modern", allow_private_network: true, pin: first_use, calls_max: 64 }
-    old: { url: "http://127.0.0.1:${port}/legacy", allow_private_network: true, pin: first_use, calls_max: 64 }
+    new: { url: "${beyond}/modern", allow_private_network: true, pin: first_use, calls_max: 64 }
+    old: { url: "${beyond}/legacy", allow_private_network: true, pin: first_use, calls_max: 64 }
 `;
 
 class Door {
@@ -139,23 +149,10 @@ class Door {
 
   /** An answer ends as the first one did, which was no refusal. */
   async #load(tool: string, args: Record<string, unknown>, seconds: number): Promise<Result> {
-    const { headers, body } = messageOf(tool, args);
     const text = await this.#send(tool, args);
-    const load: Load = {
-      url: `${this.gateway.url}/mcp`,
-      token: this.token,
-      headers,
-      body,
-      connections,
-      warmupSeconds: Math.max(1, seconds / 4),
-      seconds,
-      ending: text.slice(-24),
-    };
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, "load.ts"), JSON.stringify(load)], {
-      stdout: "pipe",
-      stderr: "inherit",
-    });
-    const result = JSON.parse((await child.stdout.text()).slice("go\n".length)) as Result;
+    const load = loadOf(tool, args, seconds);
+    const { url } = this.gateway;
+    const result = await press({ ...load, url: `${url}/mcp`, token: this.token, ending: text.slice(-24) });
     // What the warm-up asked is not told.
     this.#calls += Math.round(result.requests * (1 + load.warmupSeconds / seconds));
     await this.#send(tool, args);
@@ -193,6 +190,21 @@ class Door {
     const text = readFileSync(`/proc/${this.gateway.pid}/status`, "utf8");
     return Number(/^VmRSS:\s+(\d+)/m.exec(text)?.[1]) / 1024;
   }
+}
+
+const loadOf = (tool: string, args: Record<string, unknown>, seconds: number) => ({
+  ...messageOf(tool, args),
+  connections,
+  warmupSeconds: Math.max(1, seconds / 4),
+  seconds,
+});
+
+async function press(load: Load): Promise<Result> {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "load.ts"), JSON.stringify(load)], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  return JSON.parse((await child.stdout.text()).slice("go\n".length)) as Result;
 }
 
 function messageOf(tool: string, args: Record<string, unknown>) {

@@ -41,6 +41,15 @@ export class McpPlace {
     };
     const surroundings = { cwd: dir, env };
     const gateway = await serve([], surroundings);
+    try {
+      return await McpPlace.#furnish(gateway, surroundings);
+    } catch (error) {
+      await gateway.stop("SIGKILL");
+      throw error;
+    }
+  }
+
+  static async #furnish(gateway: Gateway, surroundings: Surroundings): Promise<McpPlace> {
     const atOwner = new Browser(gateway.url);
     // The configuration makes the administrator a moment after the gateway is ready.
     const isIn = async () => {

@@ -34,6 +34,8 @@ export type ResourceTemplate = {
 };
 
 export type ResourceSource = {
+  /** The tools that do the same: who may not call them is not offered this either. `argument` takes the end of the URI. */
+  readonly tools?: { readonly list: string; readonly read: string; readonly argument: string };
   readonly templates: readonly ResourceTemplate[];
   /** A page of what this caller sees; `cursor` is the source's own. */
   list(asking: Asking, cursor: string | null): Promise<{ resources: Resource[]; nextCursor: string | null }>;
@@ -49,6 +51,8 @@ export type PromptMessage = {
 };
 
 export type PromptSource = {
+  /** The tools that show what stands in it: who may not call all of them is not offered it either. */
+  readonly tools?: readonly string[];
   readonly name: string;
   readonly title?: string;
   readonly description?: string;

@@ -47,6 +47,8 @@ export type OpenedTool<Asked = Record<string, unknown>> = {
   /** Where the tool's `place` leads; null for a tool that has none. */
   readonly place: OpenedIn["place"] | null;
   readonly asked: Asked;
+  /** How many bytes the whole result may have; what is more is cut, and loses what it says about its own end. */
+  readonly resultBytesMax: number;
   /** Fires when the caller has left or the gateway is closing. */
   readonly signal: AbortSignal;
 };

@@ -245,7 +245,7 @@ describe("while the database is away", () => {
     const { audit, ledger, records, close } = await bootOf({ database: own });
     await audit.sealer.start();
     const made: McpDecision[] = [];
-    cluster.kill();
+    cluster.freeze();
     const until = performance.now() + 5_500;
     const slowest: number[] = [];
     while (performance.now() < until) {
@@ -256,12 +256,13 @@ describe("while the database is away", () => {
       slowest.push(performance.now() - began);
       await Bun.sleep(20);
     }
+    cluster.thaw();
     expect(Math.max(...slowest)).toBeLessThan(3_000);
     await ledger.settled();
     const [counted] = await own.sql`
       select count(*)::int as n, count(details ->> 'stored_at')::int as late from audit where action = 'mcp.called'`;
     expect(counted?.n).toBe(made.length);
-    expect(counted?.late).toBeLessThanOrEqual(made.length);
+    expect(counted?.late).toBeGreaterThan(0);
     while ((await verified(own)).unsealed > 0) await Bun.sleep(50);
     expect(await verified(own)).toMatchObject({ outcome: "intact" });
     await close();

@@ -10,7 +10,6 @@ export type Subject = (typeof subjects)[number];
 export const periods = ["day", "week", "month", "total"] as const;
 export type Period = (typeof periods)[number];
 const weekStarts = ["monday", "sunday"] as const;
-export type WeekStart = (typeof weekStarts)[number];
 
 /** More than anybody means, and sums of it are still whole numbers. */
 const limitNanoMax: NanoUsd = 1_000_000_000_000_000;

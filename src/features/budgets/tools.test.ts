@@ -78,6 +78,20 @@ describe("usage_limits", () => {
       expect(seen.data.map((budget) => budget.id)).toContain(id);
   });
 
+  test("shows a person's key its own budget, and not those of the person's other keys", async () => {
+    const owner = { userId: stranger.id };
+    const [one, other] = [
+      await gateway.keys.create(localActor, { owner, scope }),
+      await gateway.keys.create(localActor, { owner, scope }),
+    ];
+    const own = await make("key", one.id);
+    const others = await make("key", other.id);
+    const asOne = gateway.as(one.key);
+    const over = (await ok<{ data: BudgetView[] }>(asOne, "GET", "/budgets")).data.map(({ id }) => id);
+    expect(over).toContain(others.id);
+    expect(idsOf(await limits(asOne))).toEqual([own.id]);
+  });
+
   test("knows of no project that is another's", async () => {
     for (const project_id of [mallory.projectId, "prj_1", vera.id, ""])
       expect(await toolRefusal(await app(vera), "usage_limits", { project_id })).toBe("200 not_found");

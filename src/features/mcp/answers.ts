@@ -4,6 +4,7 @@
  */
 import { ProtocolError, Server, type ServerContext, type ServerOptions } from "@modelcontextprotocol/server";
 import type { GatewayConfig } from "../../platform/config.ts";
+import type { Counter } from "../../platform/counter.ts";
 import { rpcBody } from "../../platform/dialects.ts";
 import { asFailure } from "../../platform/failure.ts";
 import type { Asking, McpExtras } from "../../platform/mcp-sources.ts";
@@ -15,6 +16,7 @@ import { type Answered, isAnswered, type ParamsOf, readParams } from "./params.t
 import { invalidParams, Refused } from "./refusals.ts";
 import { Running, type RunningNeeds } from "./running.ts";
 import { openCursor, Sources, type SourcesNeeds } from "./sources.ts";
+import { sightOf } from "./standing-for.ts";
 
 export type AnswersNeeds = RunningNeeds &
   SourcesNeeds & {
@@ -22,6 +24,8 @@ export type AnswersNeeds = RunningNeeds &
     version: string;
     catalogue: Catalogue;
     cursors: Cursors;
+    /** Counts calls under the rules that limit them. */
+    rates: Counter;
     prepare: McpExtras["prepare"];
   };
 
@@ -113,8 +117,9 @@ export class Answers {
   }
 
   async #answer(exchange: Exchange, method: Answered, context: ServerContext): Promise<Result> {
-    const { message, era, call, principal, admitted } = exchange;
-    if (message === null) throw new Error("a request without a message");
+    const { message, era, call, principal, admitted, judge } = exchange;
+    if (message === null || judge === null) throw new Error("a request that nobody has judged");
+    const sight = sightOf(exchange, judge, this.#needs);
     const asking: Asking = { call, principal, signal: context.mcpReq.signal };
     const asked = <Method extends Answered>(of: Method): ParamsOf<Method> => readParams(of, message);
     switch (method) {
@@ -124,19 +129,19 @@ export class Answers {
         if (admitted === null) throw new Error("a tool was called that nobody admitted");
         return this.#running.run(exchange, admitted, context);
       case "resources/list":
-        return this.#sources.listResources(asking, asked(method).cursor);
+        return this.#sources.listResources(asking, sight, asked(method).cursor);
       case "resources/templates/list":
-        return this.#sources.listTemplates(asked(method).cursor);
+        return this.#sources.listTemplates(sight, asked(method).cursor);
       case "resources/read":
-        return this.#sources.readResource(asked(method).uri, asking, era === "modern");
+        return this.#sources.readResource(asked(method).uri, asking, sight, era === "modern");
       case "prompts/list":
-        return this.#sources.listPrompts(asked(method).cursor);
+        return this.#sources.listPrompts(sight, asked(method).cursor);
       case "prompts/get": {
         const { name, arguments: given = {} } = asked(method);
-        return this.#sources.getPrompt(name, given, asking, context);
+        return this.#sources.getPrompt(name, given, { ...asking, sight, context });
       }
       case "completion/complete":
-        return this.#sources.complete(asked(method), asking);
+        return this.#sources.complete(asked(method), asking, sight);
     }
   }
 
@@ -164,9 +169,9 @@ export class Answers {
   }
 
   /** What is no tool's answer cannot be cut without becoming another thing. */
-  #requireRoom({ call }: Exchange, method: Answered, result: Result): void {
+  #requireRoom({ call, resultBytesMax }: Exchange, method: Answered, result: Result): void {
     if (method === "tools/call" || method === "tools/list") return;
-    const bytesMax = this.#needs.gateway().limits.mcp.resultBytesMax;
+    const bytesMax = Math.min(this.#needs.gateway().limits.mcp.resultBytesMax, resultBytesMax);
     const bytes = Buffer.byteLength(JSON.stringify(result));
     if (bytes <= bytesMax) return;
     throw new ProtocolError(

@@ -39,6 +39,8 @@ export class Exchange {
   offered: Offered | null = null;
   admitted: Admitted | null = null;
   place: Place | null = null;
+  /** Beside the gateway's own limit. */
+  resultBytesMax = Number.POSITIVE_INFINITY;
   tool: "ok" | "error" | null = null;
   /** What the answer is, whatever the protocol's library makes of it. */
   instead: Refused | null = null;

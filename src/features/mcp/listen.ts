@@ -181,6 +181,8 @@ class Stream {
   #handler: McpHttpHandler | null = null;
   #end: Timer | null = null;
   #shown: readonly Offered[] | null = null;
+  /** Kinds of things that its caller may read. */
+  #kinds: ReadonlySet<string> = new Set();
   #waiting = 0;
   #isOver = false;
 
@@ -215,16 +217,19 @@ class Stream {
   /** Tells the client when it is another list than before. */
   shows(list: readonly Offered[]): void {
     const before = this.#shown;
+    if (before === list) return;
     this.#shown = list;
-    if (before === null || before === list || isSame(before, list)) return;
+    const names = new Set(list.map(({ name }) => name));
+    this.#kinds = new Set([...resourceKinds.keys()].filter((kind) => names.has(`${kind}_get`)));
+    if (before === null || isSame(before, list)) return;
     if (this.#wanted.tools) this.#tell({ kind: "tools_list_changed" });
   }
 
   hear(rows: readonly ChangeNews[]): void {
     let isListChanged = false;
     for (const row of rows) {
-      if (!this.#mayHear(row)) continue;
       const [kind = "", verb] = row.type.split(".");
+      if (!this.#kinds.has(kind) || !this.#mayHear(row)) continue;
       const uri = `specgate://${resourceKinds.get(kind)}/${row.payload.id}`;
       isListChanged ||= verb !== "updated";
       if (verb !== "created" && this.#wanted.uris.has(uri)) this.#tell({ kind: "resource_updated", uri });

@@ -8,7 +8,6 @@
 import { classifyInboundRequest } from "@modelcontextprotocol/server";
 import type { McpRecords, McpVerdict } from "../../db/mcp-decision.ts";
 import type { GatewayConfig } from "../../platform/config.ts";
-import type { Counter } from "../../platform/counter.ts";
 import { asFailure } from "../../platform/failure.ts";
 import { type OpenedBy, unauthenticated } from "../../platform/guard.ts";
 import { isEndedBy } from "../../platform/principal.ts";
@@ -30,10 +29,10 @@ import {
   refusedBy,
   responseOf,
   shuttingDown,
-  tooManyCalls,
   unknownTool,
   wrongParams,
 } from "./refusals.ts";
+import { countCalls } from "./standing-for.ts";
 
 export type McpNeeds = Omit<AnswersNeeds, "catalogue"> &
   Omit<ListenNeeds, "catalogue"> & {
@@ -42,14 +41,14 @@ export type McpNeeds = Omit<AnswersNeeds, "catalogue"> &
     protocolTools: ConstructorParameters<typeof Catalogue>[1];
     allowlist: Allowlist;
     records: McpRecords;
-    /** Counts calls under the rules that limit them. */
-    rates: Counter;
     resourceMetadata: (asked: URL) => string;
   };
 
 /** Nothing is asked for and nothing told in these, so that there is nothing to write down. */
 const unrecorded = new Set(["initialize", "ping", "server/discover", "logging/setLevel"]);
 const servedRevision = "2026-07-28";
+/** The most that Bun waits for a connection on which nothing happens, short of for ever; an upstream has its own limit. */
+const quietSecondsMax = 255;
 const methodNotFound = -32_601;
 
 export class Mcp {
@@ -121,7 +120,8 @@ export class Mcp {
     else if (isAnswered(message.method)) readParams(message.method, message);
     if (isModern && message.method === "subscriptions/listen") return this.#listen(exchange);
     // A tool may take longer than a quiet connection is kept.
-    if (exchange.admitted !== null) exchange.call.stayOpen();
+    if (exchange.offered?.kind === "upstream") exchange.call.stayOpen();
+    else if (exchange.admitted !== null) exchange.call.stayOpen(quietSecondsMax);
     return this.#settle(exchange, await this.#eras.answer(exchange));
   }
 
@@ -186,22 +186,13 @@ export class Mcp {
     if (judged.verdict !== "allowed") throw argumentsDenied(judged.message);
     if (!offered.scopes.every((scope) => principal.scopes.has(scope)))
       throw insufficientScope(offered.scopes, principal.scopes, this.#needs.resourceMetadata(call.url));
-    await this.#count(judged.rates);
+    await countCalls(this.#needs.rates, judged.rates);
     const { resultBytesMax } = this.#needs.gateway().limits.mcp;
     return {
       offered,
       args,
       resultBytesMax: Math.min(resultBytesMax, judged.resultBytesMax ?? resultBytesMax),
     };
-  }
-
-  async #count(rates: readonly { key: string; requestsPerMinute: number }[]): Promise<void> {
-    if (rates.length === 0) return;
-    const counts = await Promise.all(rates.map(({ key }) => this.#needs.rates.add(key, 1)));
-    for (const [at, { requestsPerMinute }] of rates.entries()) {
-      const { count = 0, msLeft = 0 } = counts[at] ?? {};
-      if (count > requestsPerMinute) throw tooManyCalls(requestsPerMinute, Math.ceil(msLeft / 1_000));
-    }
   }
 
   async #listen(exchange: Exchange): Promise<Response> {
@@ -230,7 +221,9 @@ export class Mcp {
     if (answered.status === gone) await exchange.work;
     if (exchange.instead !== null) throw exchange.instead;
     const text = await answered.text();
-    const rpc = exchange.rpc ?? (exchange.isPerformed ? null : errorCodeIn(text));
+    const rpc = exchange.rpc ?? errorCodeIn(text);
+    // What the library itself makes of a result that is none.
+    if (exchange.isPerformed && rpc !== null && exchange.tool !== null) exchange.tool = "error";
     if (!exchange.isPerformed) exchange.verdict = verdictOf(rpc);
     const isQuiet = unrecorded.has(exchange.message?.method ?? "") && rpc === null && answered.ok;
     const bytesOut = Buffer.byteLength(text);
@@ -290,7 +283,11 @@ type Defined<T> = { [Key in keyof T]?: Exclude<T[Key], undefined> };
 const defined = <T extends object>(members: T): Defined<T> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
 
+const errorCharactersMax = 65_536;
+
+/** Null for a result. */
 function errorCodeIn(text: string): number | null {
+  if (text.length > errorCharactersMax || !text.includes('"error":{"code":')) return null;
   try {
     const { error } = JSON.parse(text) as { error?: { code?: unknown } };
     return typeof error?.code === "number" ? error.code : null;

@@ -225,6 +225,31 @@ describe("one line, and only one, is written for", () => {
     expect((await callTool(robo, "notes__find")).result).toMatchObject({ isError: true });
   });
 
+  test("another server's question, which is not passed on", async () => {
+    const question = {
+      method: "elicitation/create",
+      params: { message: "Your password?", requestedSchema: { type: "object", properties: {} } },
+    };
+    link.answer = () => ({
+      kind: "result",
+      isError: false,
+      result: { resultType: "input_required", inputRequests: { q: question } },
+    });
+    for (const speak of [rpc, legacyRpc]) {
+      const answer = await speak(robo, "tools/call", { name: "notes__find", arguments: {} });
+      expect(answer.result).toMatchObject({ isError: true });
+      expect(JSON.stringify(answer)).not.toContain("password");
+      expect(await line(answer)).toMatchObject({ outcome: { tool: "error" } });
+    }
+  });
+
+  test("another server's result that is none, as the error that it is", async () => {
+    link.answer = () => ({ kind: "result", isError: false, result: { content: "no list" } });
+    const answer = await callTool(robo, "notes__find");
+    expect(answer.error?.code).toBe(-32_602);
+    expect(await line(answer)).toMatchObject({ outcome: { rpc: -32_602, tool: "error" } });
+  });
+
   test("and a row before and after another server's tool that changes something", async () => {
     link.answer = () => ({ kind: "result", isError: false, result: { content: [] } });
     const request = requestOf(await callTool(robo, "notes__write"));

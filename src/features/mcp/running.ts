@@ -86,7 +86,7 @@ export class Running {
     const place = await this.#enter(tool, exchange, asked);
     exchange.place = place;
     const ask = async (given: Record<string, unknown>): Promise<Answer> => {
-      const opened: OpenedTool = { call, principal, place, asked: given, signal };
+      const opened: OpenedTool = { call, principal, place, asked: given, resultBytesMax, signal };
       // By its own shape: what a tool did not say it would tell does not leave.
       return tool.output.parse(await tool.run(opened));
     };
@@ -131,9 +131,17 @@ export class Running {
     const asking = { signal, resultBytesMax, traceparent: call.traceparent };
     const answer = await upstreams.call(tool, args, asking);
     if (answer.kind === "error") throw upstreamError(answer.code, answer.message);
+    requireAnswer(answer.result);
     requireRoom(answer.result, resultBytesMax);
     return answer.isError ? { ...answer.result, isError: true } : answer.result;
   }
+}
+
+/** A question to the person who asked (2026-07-28, `input_required`) would come to them as if it were the gateway's. */
+function requireAnswer({ resultType = "complete" }: Result): void {
+  if (resultType === "complete") return;
+  const message = "The server behind this tool did not answer: it asks something, which is not passed on.";
+  throw new Failure("upstream", "upstream_failed", message);
 }
 
 function requireRoom(result: Result, bytesMax: number): void {
@@ -158,7 +166,7 @@ function upstreamError(code: number, message: string): ProtocolError {
  * No `structuredContent`: it would not be of the tool's output schema, and clients throw such an answer away (the SDK 1.x
  * validates errors, too). The problem, as the HTTP plane would say it, goes beside.
  */
-export function failedWith(failure: Failure, requestId: string): Result {
+function failedWith(failure: Failure, requestId: string): Result {
   const { code, message, errors, members, status, retryAfterSeconds } = failure;
   const problem = {
     code,

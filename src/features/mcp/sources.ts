@@ -16,6 +16,7 @@ import type {
 import type { Cursors } from "../../platform/page.ts";
 import { nearest } from "./arguments.ts";
 import { unknownResource, wrongParams } from "./refusals.ts";
+import type { ToolSight } from "./standing-for.ts";
 
 export type SourcesNeeds = {
   resources: readonly ResourceSource[];
@@ -35,13 +36,15 @@ export class Sources {
   }
 
   /** A page of one source; its cursor leads on within it, and then to the next. */
-  async listResources(asking: Asking, cursor: string | undefined) {
+  async listResources(asking: Asking, sight: ToolSight, cursor: string | undefined) {
     const { resources: sources, cursors } = this.#needs;
     const list = `mcp.resources ${asking.principal.id}`;
     const [first = "0", from = ""] = cursor === undefined ? [] : openCursor(cursors, list, cursor);
     let inner = from === "" ? null : from;
     for (let at = Number(first); at < sources.length; at++, inner = null) {
-      const page = await sources[at]?.list(asking, inner);
+      const source = sources[at];
+      if (source?.tools !== undefined && !(await sight.admits(source.tools.list, {}))) continue;
+      const page = await source?.list(asking, inner);
       if (page === undefined) break;
       const next = page.nextCursor === null ? [String(at + 1), ""] : [String(at), page.nextCursor];
       const isLast = page.nextCursor === null && at + 1 === sources.length;
@@ -52,27 +55,31 @@ export class Sources {
     return { resources };
   }
 
-  listTemplates(cursor: string | undefined) {
+  listTemplates(sight: ToolSight, cursor: string | undefined) {
     if (cursor !== undefined) throw noSuchCursor();
-    return { resourceTemplates: this.#needs.resources.flatMap(({ templates }) => templates) };
+    const seen = this.#needs.resources.filter(({ tools }) => tools === undefined || sight.sees(tools.read));
+    return { resourceTemplates: seen.flatMap(({ templates }) => templates) };
   }
 
   async readResource(
     uri: string,
     asking: Asking,
+    sight: ToolSight,
     isModern: boolean,
   ): Promise<{ contents: ResourceContents[] }> {
     for (const source of this.#needs.resources) {
+      if (!(await mayRead(source, uri, sight))) continue;
       const contents = await source.read(uri, asking).catch(nullWhenMissing);
       if (contents !== null) return { contents };
     }
     throw unknownResource(uri, isModern);
   }
 
-  listPrompts(cursor: string | undefined) {
+  listPrompts(sight: ToolSight, cursor: string | undefined) {
     if (cursor !== undefined) throw noSuchCursor();
+    const seen = this.#needs.prompts.filter((prompt) => isSeen(prompt, sight));
     return {
-      prompts: this.#needs.prompts.map(({ name, title, description, arguments: args }) => ({
+      prompts: seen.map(({ name, title, description, arguments: args }) => ({
         name,
         ...(title === undefined ? {} : { title }),
         ...(description === undefined ? {} : { description }),
@@ -84,19 +91,20 @@ export class Sources {
   async getPrompt(
     name: string,
     given: Readonly<Record<string, string>>,
-    asking: Asking,
-    context: ServerContext,
+    { sight, context, ...asking }: Asking & { sight: ToolSight; context: ServerContext },
   ) {
     const prompt = this.#prompts.get(name);
-    if (prompt === undefined) throw unknownPrompt(name);
+    if (prompt === undefined || !isSeen(prompt, sight)) throw unknownPrompt(name);
     requireArguments(prompt, given);
+    for (const tool of prompt.tools ?? []) if (!(await sight.admits(tool, given))) throw unknownPrompt(name);
     return prompt.get(given, asking, context);
   }
 
-  async complete(asked: Completion, asking: Asking) {
+  async complete(asked: Completion, asking: Asking, sight: ToolSight) {
     const { ref, argument } = asked;
     const source = ref.type === "ref/prompt" ? this.#prompts.get(ref.name) : this.#templated(ref.uri);
-    if (source === undefined) throw wrongParams("There is nothing of this name to complete.", "unknown");
+    if (source === undefined || !isSeen(source, sight))
+      throw wrongParams("There is nothing of this name to complete.", "unknown");
     const found = (await source.complete?.(argument.name, argument.value, asking)) ?? [];
     const values = found.slice(0, valuesMax);
     return { completion: { values, total: found.length, hasMore: found.length > values.length } };
@@ -107,6 +115,22 @@ export class Sources {
       templates.some(({ uriTemplate }) => uriTemplate === uri),
     );
   }
+}
+
+const isSeen = ({ tools }: PromptSource | ResourceSource, sight: ToolSight): boolean => {
+  const names = tools === undefined || "list" in tools ? [tools?.list, tools?.read] : tools;
+  return names.every((name) => name === undefined || sight.sees(name));
+};
+
+/** By the tool that would read it, with the same argument. */
+async function mayRead(
+  { tools, templates }: ResourceSource,
+  uri: string,
+  sight: ToolSight,
+): Promise<boolean> {
+  if (tools === undefined) return true;
+  const isIts = templates.some(({ uriTemplate }) => uri.startsWith(uriTemplate.split("{")[0] ?? ""));
+  return isIts && sight.admits(tools.read, { [tools.argument]: uri.slice(uri.lastIndexOf("/") + 1) });
 }
 
 export type Completion = {
