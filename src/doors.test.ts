@@ -16,6 +16,7 @@ import {
 } from "./platform/scopes.ts";
 import { localActor } from "./testing/desk.ts";
 import { type Actor, startGateway } from "./testing/gateway.ts";
+import { linesOf } from "./testing/mcp-log.ts";
 import { putObjects } from "./testing/objects.ts";
 import { ok } from "./testing/wire.ts";
 
@@ -91,6 +92,17 @@ const knock = async (who: Actor, { method, path }: Door, params = foreign) => {
   const code = answer.code ?? answer.error?.code ?? "";
   return { status: response.status, code, challenge: response.headers.get("www-authenticate") };
 };
+
+/** What may be sent at /mcp, and what may not. */
+const messages = [
+  ...["initialize", "ping", "tools/list", "resources/list", "server/discover"].map((method) =>
+    JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: {} }),
+  ),
+  '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}',
+  '{"jsonrpc":"2.0","method":"notifications/initialized"}',
+  "{}",
+  "not JSON",
+];
 
 /** A runner's key that holds every scope but this one. */
 async function keyWithout(scope: Scope): Promise<Actor> {
@@ -194,6 +206,34 @@ describe.each(closed.map((door) => [nameOf(door), door] as const))("%s", (_, doo
         status: 403,
         ...problem("insufficient_scope"),
       });
+    });
+  }
+
+  if (plane === "mcp" && scope === null) {
+    test("gives nothing but 403 to who holds every scope but mcp:read, and writes the refusal down", async () => {
+      const lacking = await keyWithout("mcp:read");
+      const path = pathOf(door.path, own);
+      const sent = door.method === "GET" || door.method === "DELETE" ? [undefined] : messages;
+      for (const body of sent) {
+        const headers = { "content-type": "application/json" };
+        const init = { method: door.method, headers, ...(body === undefined ? {} : { body }) };
+        const response = await lacking.fetch(path, init);
+        const { error, ...rest } = (await response.json()) as { error: { data: unknown }; result?: unknown };
+        const challenge = response.headers.get("www-authenticate") ?? "";
+        expect([body, response.status, rest]).toEqual([body, 403, { jsonrpc: "2.0", id: null } as never]);
+        expect(error.data).toMatchObject({ code: "insufficient_scope" });
+        const asked = /^Bearer error="insufficient_scope", scope="([^"]+)", resource_metadata="/.exec(
+          challenge,
+        );
+        // The new token should do whatever this one does.
+        expect(asked?.[1]?.split(" ")).toEqual(expect.arrayContaining(["mcp:read", "control:write"]));
+        const id = response.headers.get("x-request-id") ?? "";
+        expect(await linesOf(gateway, id)).toMatchObject([{ verdict: "insufficient_scope" }]);
+        await gateway.parts.ledger.settled();
+        expect(
+          await gateway.database.sql`select action, outcome from audit where request_id = ${id}`,
+        ).toMatchObject([{ action: "mcp.refused", outcome: "refused" }]);
+      }
     });
   }
 

@@ -15,6 +15,15 @@ const isServe =
   argv[0] === undefined || argv[0] === "serve" || (argv[0].startsWith("--") && argv[0] !== "--help");
 if (isServe && process.env[fetchesVariable] === undefined) restartWithFetches();
 
+// The database's client asks for a list of types with nobody waiting for it; when that connection ends meanwhile, the
+// runtime would end the process. Nothing of ours depends on a promise that nobody holds.
+process.on("unhandledRejection", (error) =>
+  print(
+    2,
+    `specgate: rejected with nobody waiting: ${error instanceof Error ? error.message : "no error"}\n`,
+  ),
+);
+
 const { run } = await import("./cli/cli.ts");
 const { openDesktopBrowser } = await import("./cli/sign-in-desktop.ts");
 process.exitCode = await run(argv, {

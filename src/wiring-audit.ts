@@ -10,6 +10,7 @@ import { Decisions } from "./features/audit/decisions.ts";
 import { openHeads } from "./features/audit/heads.ts";
 import { McpLog } from "./features/audit/mcp-log.ts";
 import { createAnchors } from "./features/audit/mcp-log-anchors.ts";
+import { findLost } from "./features/audit/mcp-log-lost.ts";
 import { createLogSweep } from "./features/audit/mcp-log-sweep.ts";
 import { sealKeyIn } from "./features/audit/seal-key.ts";
 import { createSealer } from "./features/audit/sealer.ts";
@@ -21,13 +22,19 @@ import type { WiringInput } from "./wiring.ts";
 
 export type AuditParts = Awaited<ReturnType<typeof wireAudit>>;
 
-export async function wireAudit({ dir, database, log }: Pick<WiringInput, "dir" | "database" | "log">) {
+type AuditInput = Pick<WiringInput, "dir" | "database" | "log"> & {
+  boot: Pick<WiringInput["boot"], "epoch">;
+};
+
+export async function wireAudit({ dir, database, log, boot }: AuditInput) {
   const epoch = await findEpoch(database.db);
   mkdirSync(dir.file("audit"), { recursive: true, mode: 0o700 });
   const heads = openHeads(dir.file("audit/heads.jsonl"));
+  const origin = { instance: dir.instance, boot: boot.epoch };
   return {
     epoch,
-    record: createRecord(epoch),
+    origin,
+    record: createRecord(epoch, origin),
     sealer: createSealer({ database, epoch, key: sealKeyIn(dir), heads, log }),
     notes: auditNotes(epoch),
   };
@@ -46,8 +53,8 @@ type DecisionsInput = Pick<WiringInput, "dir" | "database" | "clock" | "log"> & 
 /** The record of each decision at the MCP door, and its copy in daily files. */
 export function wireDecisions(
   { config, dir, database, clock, log }: DecisionsInput,
-  { epoch, record }: Pick<AuditParts, "epoch" | "record">,
-  ledger: Pick<Ledger, "note">,
+  { epoch, record, origin }: Pick<AuditParts, "epoch" | "record" | "origin">,
+  ledger: Pick<Ledger, "note" | "settled">,
 ) {
   const logDir = dir.file("audit");
   const needs = { database, record, instance: dir.instance };
@@ -55,8 +62,14 @@ export function wireDecisions(
   const rows = new CommittedRows({ sql: database.sql, epoch, log });
   const [secret] = signingSecretsOf(config, dir);
   if (secret === undefined) throw new Error("no signing secret was given");
+  void copy.restore(async (before) => {
+    // What earlier starts left in the journal belongs to it.
+    await ledger.settled();
+    return await findLost(database.db, origin, before, clock.now());
+  });
+  const key = argumentKey(secret.reveal());
   return {
-    records: new Decisions({ note: ledger.note, rows, copy, key: argumentKey(secret.reveal()), clock }),
+    records: new Decisions({ note: ledger.note, rows, copy, origin, key, clock }),
     copy,
     sweep: createLogSweep(logDir, needs),
     async close() {

@@ -24,7 +24,7 @@ import { resourceMetadataUrl } from "./features/tokens/metadata.ts";
 import { wasRevokedSince } from "./features/tokens/store.ts";
 import type { Ledger } from "./features/usage/ledger.ts";
 import { usageTools } from "./features/usage/tools.ts";
-import { descriptorsHere } from "./features/workspaces/beneath.ts";
+import { descriptorsHere } from "./features/workspaces/ground.ts";
 import { workspaceTools } from "./features/workspaces/tools.ts";
 import { Workspaces } from "./features/workspaces/workspaces.ts";
 import { createCounter } from "./platform/counter.ts";
@@ -156,13 +156,12 @@ function moneyTools({ gateway }: WiringInput, needs: WireMcpNeeds): Tool[] {
 }
 
 /** Files of projects, where the configuration names any. */
-function fileTools({ gateway, config: { file }, dir }: WiringInput, { work, cursors }: WireMcpNeeds): Tool[] {
-  const config = () => gateway().mcp;
-  const answerBytesMax = () => gateway().limits.mcp.resultBytesMax;
-  const ground = { descriptors: descriptorsHere(), own: file === null ? [dir.path] : [dir.path, file] };
-  return workspaceTools({
-    workspaces: new Workspaces({ config, answerBytesMax, changes: work.changes, cursors, ground }),
-  });
+function fileTools({ gateway, config, dir }: WiringInput, { work, cursors }: WireMcpNeeds): Tool[] {
+  const { file, secretFiles } = config;
+  const own = [dir.path, ...(file === null ? [] : [file]), ...secretFiles];
+  const ground = { descriptors: descriptorsHere(), own };
+  const shared = { config: () => gateway().mcp, changes: work.changes, cursors, instance: dir.instance };
+  return workspaceTools({ workspaces: new Workspaces({ ...shared, ground }) });
 }
 
 /** What the door needs of its siblings, each as small as it can be. */

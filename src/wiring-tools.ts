@@ -13,14 +13,16 @@ type WireToolsNeeds = Omit<WireMcpNeeds, "records" | "upstreams"> & {
   record: RecordAudit;
   /** Counts clusters: see `findEpoch`. */
   epoch: number;
+  /** Stands with each decision that is recorded. */
+  origin: { readonly instance: string; readonly boot: number };
 };
 
 export type Tools = Awaited<ReturnType<typeof wireTools>>;
 
 export async function wireTools(input: WiringInput, needs: WireToolsNeeds) {
-  const { work, cursors, fetch, record, epoch, ledger } = needs;
+  const { work, cursors, fetch, record, epoch, origin, ledger } = needs;
   const upstreams = await wireUpstreams(input, { changes: work.changes, cursors, fetch });
-  const decisions = wireDecisions(input, { epoch, record }, ledger);
+  const decisions = wireDecisions(input, { epoch, record, origin }, ledger);
   const door = wireMcp(input, { ...needs, records: decisions.records, upstreams: upstreams.servers });
   return {
     parts: {

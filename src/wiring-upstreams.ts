@@ -3,6 +3,7 @@
  * from them.
  */
 import type { Changes } from "./db/changes.ts";
+import { endLeftovers } from "./features/upstreams/leftovers.ts";
 import { openLink } from "./features/upstreams/open-link.ts";
 import { Pins } from "./features/upstreams/pins.ts";
 import { secretsIn } from "./features/upstreams/redaction.ts";
@@ -18,8 +19,13 @@ type UpstreamsNeeds = { changes: Changes; cursors: Cursors; fetch: GuardedFetch 
 /** No server is waited for. */
 export async function wireUpstreams(input: WiringInput, { changes, cursors, fetch }: UpstreamsNeeds) {
   const { database, dir, clock, log, version, gateway, config } = input;
-  const linkNeeds = { fetch, log, clock, version, childrenDir: dir.file("upstreams") };
-  const pins = new Pins({ database, changes, cursors });
+  const childrenDir = dir.file("upstreams");
+  const linkNeeds = { fetch, log, clock, version, childrenDir };
+  // Whatever is configured now: the one that would not leave may be the one that was taken out.
+  const ended = endLeftovers(childrenDir);
+  if (ended > 0)
+    log.warn("commands of an earlier run were still there, and have been ended", { count: ended });
+  const pins = new Pins({ database, changes, cursors, clock });
   const signing = signingSecretsOf(config, dir);
   const servers = new UpstreamServers({
     database,

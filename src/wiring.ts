@@ -94,7 +94,7 @@ export type Parts = Tools["parts"] & {
 
 export async function wire(input: WiringInput): Promise<Parts> {
   const { config, gateway, database, clock, log, addresses } = input;
-  const { record, sealer, epoch, notes } = await wireAudit(input);
+  const { record, sealer, epoch, origin, notes } = await wireAudit(input);
   const fetch = createGuardedFetch({ clock });
   const { identity, oidc, cursors, alertKeys } = await wireIdentity(input, { record, fetch });
   const ledger = await openLedger({ ...input, mode: config.journal, notes });
@@ -108,9 +108,9 @@ export async function wire(input: WiringInput): Promise<Parts> {
   const guard = guardOf(identity, { addresses, limits: throttle.limits, locate, log });
   const calls = await wireCalls(input, { identity, work, cursors, ledger, alerts, throttle, fetch, locate });
   const spending = wireUsage(input, { identity, cursors });
-  const audit = new AuditTrail({ db: database.db, cursors });
-  const shared = { fetch, record, epoch, identity, work, calls, spending, ledger, throttle, locate, cursors };
-  const tools = await wireTools(input, shared);
+  const recording = { record, epoch, origin, ledger };
+  const callers = { identity, throttle, locate, cursors };
+  const tools = await wireTools(input, { ...recording, ...callers, fetch, work, calls, spending });
   const { mcpLog } = tools.parts;
   const upkeep = createUpkeep({ ...input, identity, purge: work.purge, objects, disk, mcpLog });
   const watch = keepWatch(input, { throttle, alerts, spending, ledger, objects, upkeep, tools });
@@ -131,7 +131,7 @@ export async function wire(input: WiringInput): Promise<Parts> {
     ...calls.parts,
     ...tools.parts,
     spending,
-    audit,
+    audit: new AuditTrail({ db: database.db, cursors }),
     alerts,
     health: watch.health,
     ledger,

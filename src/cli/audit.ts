@@ -72,8 +72,13 @@ function print(world: World, { rows, log }: Found): void {
     const { file, line, why } = log.flaw;
     world.stdout(`broken: ${file}${line === null ? "" : ` line ${line}`}: ${printable(why)}\n`);
   } else if (log.files > 0) {
-    const missing = log.missing === 0 ? "" : `, ${log.missing} never written for lack of room`;
-    world.stdout(`intact: ${log.lines} lines in ${log.files} files of MCP decisions${missing}\n`);
+    const more = [
+      [log.missing, "never written for lack of room"],
+      [log.undrained, "not in the audit log yet"],
+      [log.unwritten, "still to be written"],
+    ] as const;
+    const said = more.map(([count, what]) => (count === 0 ? "" : `, ${count} ${what}`)).join("");
+    world.stdout(`intact: ${log.lines} lines in ${log.files} files of MCP decisions${said}\n`);
   }
 }
 

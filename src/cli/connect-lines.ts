@@ -1,16 +1,15 @@
 /**
- * Messages as they stand on standard input: one a line (MCP, stdio transport). A line that is too long is null, and the
- * next one is read as if nothing had happened.
+ * Messages as they stand on standard input: one a line (MCP, stdio transport). A line that is too long, or no UTF-8, is
+ * null, and the next one is read as if nothing had happened.
  */
 const lineBytesMax = 16 << 20;
 const newline = 0x0a;
 
 export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<string | null> {
-  const decoder = new TextDecoder();
   let parts: Uint8Array[] = [];
   let length = 0;
   const take = (): string | null => {
-    const line = length > lineBytesMax ? null : decoder.decode(Buffer.concat(parts)).trim();
+    const line = length > lineBytesMax ? null : decode(Buffer.concat(parts));
     parts = [];
     length = 0;
     return line;
@@ -33,4 +32,13 @@ export async function* linesOf(bytes: AsyncIterable<Uint8Array>): AsyncGenerator
   }
   const last = take();
   if (last !== "") yield last;
+}
+
+/** Null for what is no UTF-8: put right here, it would be another message than the one that was sent. */
+function decode(line: Uint8Array): string | null {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(line).trim();
+  } catch {
+    return null;
+  }
 }

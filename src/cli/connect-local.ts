@@ -2,16 +2,24 @@
  * What answers an app while nobody is signed in: an MCP server with one tool, `sign_in`, and nothing behind it.
  *
  * The tool answers with a link, at once; somebody opens it in a browser, and the sign-in is kept as `specgate login` keeps
- * it. Asking again while a link is good answers with the same one.
+ * it. Asking again while a link is good answers with the same one. Where a sign-in is good, or none is needed, it says so.
  */
-import { type JSONRPCMessage, ProtocolError, Server, type Transport } from "@modelcontextprotocol/server";
+import {
+  isJSONRPCNotification,
+  isJSONRPCRequest,
+  type JSONRPCMessage,
+  ProtocolError,
+  Server,
+  type Transport,
+} from "@modelcontextprotocol/server";
 import { type StdioServerHandle, serveStdio } from "@modelcontextprotocol/server/stdio";
 import { Failure } from "../platform/failure.ts";
 import type { Envelope } from "./connect-envelope.ts";
 import { openCredentials } from "./credentials.ts";
+import type { SignedIn } from "./sign-in.ts";
 import { awaitDevice, beginDevice, type Device } from "./sign-in-device.ts";
 import { type GatewayFlags, gatewayUrl } from "./sign-in-gateway.ts";
-import { credentialOf, discover } from "./sign-in-oauth.ts";
+import { type AuthorizationServer, credentialOf, discover } from "./sign-in-oauth.ts";
 import type { World } from "./world.ts";
 
 export type LocalServerNeeds = {
@@ -19,6 +27,8 @@ export type LocalServerNeeds = {
   flags: GatewayFlags;
   scope: string;
   say: (message: Record<string, unknown>) => void;
+  /** Null when nobody is signed in. */
+  access: () => Promise<SignedIn | null>;
   onSignedIn: () => void;
 };
 
@@ -39,26 +49,33 @@ const capabilities = {
   completions: {},
 };
 
+/** Until the link is there nobody knows when it ends. */
+type Pending = { endsAt: number; readonly link: Promise<Device> };
+
 export class LocalServer {
   readonly #needs: LocalServerNeeds;
   readonly #transport: Pipe;
   readonly #handle: StdioServerHandle;
-  readonly #servers: Server[] = [];
-  #pending: { device: Device; endsAt: number } | null = null;
+  readonly #listened: Server[] = [];
+  readonly #closed = new AbortController();
+  #pending: Pending | null = null;
 
   constructor(needs: LocalServerNeeds) {
     this.#needs = needs;
     this.#transport = new Pipe(needs.say);
-    this.#handle = serveStdio(() => this.#server(), { transport: this.#transport });
+    this.#handle = serveStdio(({ era }) => this.#server(era), { transport: this.#transport });
   }
 
-  take({ value }: Envelope): void {
-    this.#transport.onmessage?.(value as JSONRPCMessage);
+  /** False for what is neither a request nor a notification: it would be left without an answer. */
+  take({ value }: Envelope): boolean {
+    if (!isJSONRPCRequest(value) && !isJSONRPCNotification(value)) return false;
+    this.#transport.onmessage?.(value);
+    return true;
   }
 
   /** To those who listen in the modern era. */
   announce(): void {
-    for (const server of this.#servers)
+    for (const server of this.#listened)
       for (const told of [
         server.sendToolListChanged(),
         server.sendPromptListChanged(),
@@ -68,10 +85,15 @@ export class LocalServer {
   }
 
   close(): Promise<void> {
+    if (this.#pending !== null)
+      this.#needs.world.stderr(
+        "specgate: the sign-in that was begun ends here; specgate login begins another\n",
+      );
+    this.#closed.abort();
     return this.#handle.close();
   }
 
-  #server(): Server {
+  #server(era: "modern" | "legacy"): Server {
     const info = { name: "specgate", title: "SpecGate (not signed in)", version: this.#needs.world.version };
     const server = new Server(info, { capabilities });
     server.setRequestHandler("tools/list", () => ({ tools: [signInTool] }));
@@ -82,53 +104,84 @@ export class LocalServer {
       if (params.name === signInTool.name) return this.#signIn();
       throw new ProtocolError(-32602, "Nobody is signed in to the gateway. Call the tool sign_in first.");
     });
-    this.#servers.push(server);
+    if (era === "modern") this.#listened.push(server);
     return server;
   }
 
   async #signIn() {
     try {
-      const { issuer } =
-        openCredentials(this.#needs.world).find(gatewayUrl(this.#needs.world, this.#needs.flags)) ?? {};
-      if (issuer !== undefined && this.#pending === null)
-        return said(`You are signed in to ${issuer} already.`);
-      const { device, endsAt } = await this.#device();
+      if (this.#pending === null) {
+        const access = await this.#access();
+        if (access?.isKept === true) return said(`You are signed in to ${access.url} already.`);
+        if (access !== null) return refused(isGiven);
+      }
+      const pending = this.#ask();
+      const device = await pending.link;
       const link = device.verification_uri_complete ?? device.verification_uri;
-      const minutes = Math.max(1, Math.round((endsAt - Date.now()) / 60_000));
+      const minutes = Math.max(1, Math.round((pending.endsAt - Date.now()) / 60_000));
       return said(
         `Open ${link} in a browser and sign in there. The code ${device.user_code} must be the one that is shown. ` +
-          `The link is good for ${minutes} min; the gateway's tools appear once it is done.`,
+          `The link is good for ${minutes} min, while this app runs; the gateway's tools appear once it is done.`,
       );
     } catch (error) {
-      const message = error instanceof Failure ? error.message : "The sign-in could not be begun.";
-      return { ...said(message), isError: true };
+      return refused(error instanceof Failure ? error.message : "The sign-in could not be begun.");
     }
   }
 
-  async #device(): Promise<{ device: Device; endsAt: number }> {
+  /** A sign-in that cannot be used is none: to sign in anew is the way out. */
+  async #access(): Promise<SignedIn | null> {
+    try {
+      return await this.#needs.access();
+    } catch (error) {
+      const isAway = error instanceof Failure && ["unreachable", "sign_in_failed"].includes(error.code);
+      if (isAway) return null;
+      throw error;
+    }
+  }
+
+  /** One link for all who ask while it is good. */
+  #ask(): Pending {
     if (this.#pending !== null && this.#pending.endsAt > Date.now()) return this.#pending;
     const { world, flags, scope } = this.#needs;
-    const server = await discover(gatewayUrl(world, flags));
-    const device = await beginDevice(server, scope);
-    const pending = { device, endsAt: Date.now() + device.expires_in * 1_000 };
+    const begun = discover(gatewayUrl(world, flags)).then(async (server) => {
+      const device = await beginDevice(server, scope);
+      pending.endsAt = Date.now() + device.expires_in * 1_000;
+      return { server, device };
+    });
+    const pending: Pending = {
+      endsAt: Number.POSITIVE_INFINITY,
+      link: begun.then(({ device }) => device),
+    };
     this.#pending = pending;
-    awaitDevice(world, server, device)
-      .then((granted) =>
-        openCredentials(world).change(async ({ keep }) => keep(server.issuer, credentialOf(granted, scope))),
-      )
-      .then(() => this.#needs.onSignedIn())
-      .catch((error: unknown) => {
-        const message = error instanceof Failure ? error.message : "the sign-in failed";
-        world.stderr(`specgate: ${message}\n`);
-      })
-      .finally(() => {
-        if (this.#pending === pending) this.#pending = null;
-      });
+    const over = () => {
+      if (this.#pending === pending) this.#pending = null;
+    };
+    pending.link.catch(over);
+    begun.then(({ server, device }) => this.#await(server, device).finally(over)).catch(() => undefined);
     return pending;
+  }
+
+  async #await(server: AuthorizationServer, device: Device): Promise<void> {
+    const { world, scope, onSignedIn } = this.#needs;
+    try {
+      const granted = await awaitDevice(world, server, device, this.#closed.signal);
+      await openCredentials(world).change(async ({ keep }) =>
+        keep(server.issuer, credentialOf(granted, scope)),
+      );
+      onSignedIn();
+    } catch (error) {
+      if (this.#closed.signal.aborted) return;
+      world.stderr(`specgate: ${error instanceof Failure ? error.message : "the sign-in failed"}\n`);
+    }
   }
 }
 
+const isGiven =
+  "There is nobody to sign in: specgate connect acts with the credential in SPECGATE_TOKEN. Start it without that one to sign in here.";
+
 const said = (text: string) => ({ content: [{ type: "text" as const, text }] });
+
+const refused = (text: string) => ({ ...said(text), isError: true });
 
 /** The app's pipe, as the protocol's library wants to see one. */
 class Pipe implements Transport {

@@ -1,6 +1,16 @@
 /** A desktop app's side of the pipe: what it writes, what it reads, line by line. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { type Person, startGateway, type TestGateway } from "../testing/gateway.ts";
+import {
+  briefly,
+  enterCode,
+  legacyHello as hello,
+  linkIn,
+  modernMeta as meta,
+  toolNames as names,
+  openPipe,
+} from "../testing/pipe.ts";
 import { openTerminal, past, type Terminal } from "../testing/terminal.ts";
 
 let gateway: TestGateway;
@@ -11,96 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.close());
 
-type Message = {
-  id?: number | string | null;
-  method?: string;
-  result?: {
-    tools?: { name: string }[];
-    content?: { text: string }[];
-    isError?: boolean;
-    [key: string]: unknown;
-  };
-  error?: { code: number; message: string };
-  params?: Record<string, unknown>;
-};
-
-/** The command at work, with a person at the other end of its pipe. */
-function openPipe(terminal: Terminal, env: Record<string, string> = {}, sleep?: () => Promise<void>) {
-  const lines = new TransformStream<Uint8Array, Uint8Array>();
-  const writer = lines.writable.getWriter();
-  const messages: Message[] = [];
-  const waiting: { wants: (message: Message) => boolean; done: (message: Message) => void }[] = [];
-  let rest = "";
-  const stdout = (text: string | Uint8Array) => {
-    rest += typeof text === "string" ? text : new TextDecoder().decode(text);
-    const whole = rest.split("\n");
-    rest = whole.pop() ?? "";
-    for (const line of whole) {
-      const message = JSON.parse(line) as Message;
-      messages.push(message);
-      for (const { wants, done } of waiting) if (wants(message)) done(message);
-    }
-  };
-  const ended = terminal.specgate("connect", {
-    env,
-    stdinBytes: () => lines.readable,
-    stdout,
-    ...(sleep ? { sleep } : {}),
-  });
-  const send = (message: object | string) =>
-    writer.write(
-      new TextEncoder().encode(`${typeof message === "string" ? message : JSON.stringify(message)}\n`),
-    );
-  const until = (wants: (message: Message) => boolean): Promise<Message> => {
-    const found = messages.find(wants);
-    if (found !== undefined) return Promise.resolve(found);
-    const { promise, resolve } = Promise.withResolvers<Message>();
-    waiting.push({ wants, done: resolve });
-    return promise;
-  };
-  let id = 0;
-  return {
-    messages,
-    send,
-    until,
-    async ask(method: string, params: object = {}): Promise<Message> {
-      id += 1;
-      const mine = id;
-      await send({ jsonrpc: "2.0", id: mine, method, params });
-      return until((message) => message.id === mine && message.method === undefined);
-    },
-    async end() {
-      await writer.close();
-      return ended;
-    },
-  };
-}
-
-const names = ({ result }: Message): string[] => (result?.tools ?? []).map(({ name }) => name);
-const hello = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "app", version: "1" } };
-const meta = {
-  "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-  "io.modelcontextprotocol/clientInfo": { name: "app", version: "1" },
-  "io.modelcontextprotocol/clientCapabilities": {},
-};
-
-/** Enters the code as ed. */
-async function enter(link: string, scopes: readonly string[]): Promise<void> {
-  const userCode = new URL(link).searchParams.get("user_code") ?? "";
-  const page = await (
-    await ed.fetch("/device", { method: "POST", body: new URLSearchParams({ user_code: userCode }) })
-  ).text();
-  const ticket = /name="ticket" value="([^"]+)"/.exec(page)?.[1] ?? "";
-  const body = new URLSearchParams({ ticket, decision: "allow" });
-  for (const scope of scopes) body.append("scope", scope);
-  expect((await ed.fetch("/device", { method: "POST", body })).status).toBe(200);
-}
-
-const linkIn = ({ result }: Message): string =>
-  /https?:\S+/.exec(result?.content?.[0]?.text ?? "")?.[0] ?? "";
-
-/** Polls as fast as it may without holding up the test. */
-const briefly = () => Bun.sleep(20);
+const enter = (link: string, scopes: readonly string[]) => enterCode(ed, link, scopes);
 
 describe("with a key", () => {
   test("an app of either era lists and calls", async () => {
@@ -167,6 +88,9 @@ describe("where nobody is signed in", () => {
     await enter(link, ["mcp:read"]);
     await pipe.until(({ method }) => method === "notifications/tools/list_changed");
     expect(names(await pipe.ask("tools/list"))).toContain("whoami");
+    expect(pipe.messages.filter(({ method }) => method === "notifications/tools/list_changed")).toHaveLength(
+      1,
+    );
     const called = await pipe.ask("tools/call", { name: "whoami", arguments: {} });
     expect(JSON.stringify(called.result)).toContain(ed.id);
     expect((await pipe.ask("tools/call", { name: "sign_in" })).result?.content?.[0]?.text).toContain(
@@ -195,6 +119,53 @@ describe("where nobody is signed in", () => {
       1,
     );
     expect(names(await pipe.ask("tools/list", { _meta: meta }))).toContain("whoami");
+    await pipe.end();
+  });
+});
+
+describe("the tool sign_in", () => {
+  test("answers all who ask at once with one code", async () => {
+    const pipe = openPipe(openTerminal(gateway.url));
+    const asked = await Promise.all([1, 2, 3].map(() => pipe.ask("tools/call", { name: "sign_in" })));
+    expect(new Set(asked.map(linkIn)).size).toBe(1);
+    expect(linkIn(asked[0] ?? {})).toContain("user_code=");
+    expect((await pipe.end()).err).toContain("specgate login");
+  });
+
+  test("answers an app that closes its end right behind the question", async () => {
+    const pipe = openPipe(openTerminal(gateway.url));
+    await pipe.send({ jsonrpc: "2.0", id: 1, method: "tools/list" });
+    await pipe.send({ jsonrpc: "2.0", id: 2, method: "tools/call", params: { name: "sign_in" } });
+    expect(await pipe.end()).toMatchObject({ code: 0 });
+    expect(pipe.messages.map(({ id }) => id)).toEqual([1, 2]);
+    expect(linkIn(pipe.messages[1] ?? {})).toContain("user_code=");
+  });
+
+  test("signs nobody in beside a given credential", async () => {
+    const terminal = openTerminal(gateway.url);
+    const pipe = openPipe(terminal, { SPECGATE_TOKEN: gateway.robo.bearer });
+    const { result } = await pipe.ask("tools/call", { name: "sign_in" });
+    expect(result).toMatchObject({ isError: true });
+    expect(result?.content?.[0]?.text).toContain("SPECGATE_TOKEN");
+    await pipe.end();
+    expect(existsSync(terminal.file)).toBe(false);
+  });
+
+  test("replaces a kept sign-in that cannot be renewed", async () => {
+    const terminal = openTerminal(gateway.url);
+    terminal.keep({
+      access_token: "x.y.z-no-longer-good",
+      expires_at: past(),
+      refresh_token: null,
+      scope: "mcp:read",
+      client_id: "specgate-desktop",
+      signed_in_at: past(),
+    });
+    const pipe = openPipe(terminal, {}, briefly);
+    expect(names(await pipe.ask("tools/list"))).toEqual(["sign_in"]);
+    await enter(linkIn(await pipe.ask("tools/call", { name: "sign_in" })), ["mcp:read"]);
+    await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+    expect(names(await pipe.ask("tools/list"))).toContain("whoami");
     await pipe.end();
   });
 });
@@ -234,6 +205,13 @@ describe("a sign-in", () => {
   test("that has been ended leaves the one tool, and says so", async () => {
     const terminal = await signedIn();
     const pipe = openPipe(terminal);
+    const { result } = await pipe.ask("initialize", hello);
+    // Else an app would not heed it.
+    expect(result?.capabilities).toMatchObject({
+      tools: { listChanged: true },
+      prompts: { listChanged: true },
+      resources: { listChanged: true },
+    });
     expect(names(await pipe.ask("tools/list"))).toContain("whoami");
     const { data } = (await (await ed.fetch("/api/v1/me/sessions")).json()) as {
       data: { id: string; kind: string }[];

@@ -4,7 +4,7 @@ import { mcpScopes } from "../platform/scopes.ts";
 import { Bridge } from "./connect-bridge.ts";
 import { linesOf } from "./connect-lines.ts";
 import { clientHelp, gatewayUrl } from "./sign-in-gateway.ts";
-import type { World } from "./world.ts";
+import { Ended, type World } from "./world.ts";
 
 type Flags = { url?: string; scope: string };
 
@@ -36,13 +36,15 @@ async function connect(world: World, flags: Flags): Promise<void> {
   const ended = Promise.withResolvers<void>();
   const unhear = world.onSignal(() => ended.resolve());
   const read = async () => {
-    for await (const line of linesOf(world.stdinBytes())) await bridge.take(line);
+    for await (const line of linesOf(world.stdinBytes())) bridge.take(line);
     await bridge.finish();
   };
+  let dropped: number;
   try {
     await Promise.race([read(), ended.promise]);
   } finally {
     unhear();
-    await bridge.close();
+    dropped = await bridge.close();
   }
+  if (dropped > 0) throw new Ended(1);
 }

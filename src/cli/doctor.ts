@@ -17,6 +17,7 @@ import { checkProviders } from "./doctor-providers.ts";
 import { checkRedis } from "./doctor-redis.ts";
 import { checkElsewhere, checkStorage } from "./doctor-storage.ts";
 import { checkUsage } from "./doctor-usage.ts";
+import { checkWorkspaces } from "./doctor-workspaces.ts";
 import { openLocalDatabase } from "./local-database.ts";
 import { printable, printJson } from "./print.ts";
 import { publicUrlOf } from "./public-url.ts";
@@ -30,7 +31,7 @@ export function addDoctorCommand(program: Command, world: World): void {
   program
     .command("doctor")
     .description(
-      "check configuration, database, journal's disk, storage, providers, MCP servers and clock; exit 1 on a failure",
+      "check configuration, database, journal's disk, storage, providers, workspaces, MCP servers and clock; exit 1 on a failure",
     )
     .option("--config <file>", "the YAML file")
     .option("--data-dir <dir>", "the gateway's data dir")
@@ -75,6 +76,7 @@ async function examine(world: World, flags: Flags, tell: (finding: Finding) => v
   if (loaded.ok) {
     const { providers, mcp } = loaded.config.gateway;
     add(...(await checkProviders(providers)));
+    add(...checkWorkspaces(loaded.config));
     add(...(await checkUpstreams(mcp.upstreams, world.version)));
   }
   return findings;

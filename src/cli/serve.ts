@@ -122,15 +122,21 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
   return { url: addresses().publicUrl, parts, server, stopped: stopped.promise };
 }
 
+function planeOf(path: string): "blobs" | "llm" | "mcp" | "control" {
+  if (path.startsWith("/blobs/")) return "blobs";
+  if (path.startsWith("/v1/")) return "llm";
+  return path === "/mcp" ? "mcp" : "control";
+}
+
 /** Puts the app behind the edge and both on the network. Port 0 takes any free one. */
 export function listen(parts: Parts, log: Log): Bun.Server<unknown> {
   const { config, gateway, addresses } = parts;
   const app = createApp(parts);
   const bodyBytesMax = (path: string): number => {
     const { llm, mcp, control } = gateway().limits;
-    if (path.startsWith("/blobs/")) return gateway().artifacts.sizeBytesMax;
-    if (path.startsWith("/v1/")) return llm.bodyBytesMax;
-    return path === "/mcp" ? mcp.bodyBytesMax : control.bodyBytesMax;
+    const of = { llm: llm.bodyBytesMax, mcp: mcp.bodyBytesMax, control: control.bodyBytesMax };
+    const plane = planeOf(path);
+    return plane === "blobs" ? gateway().artifacts.sizeBytesMax : of[plane];
   };
   const edge = createEdge(
     {
@@ -139,6 +145,10 @@ export function listen(parts: Parts, log: Log): Bun.Server<unknown> {
       corsOrigins: config.corsOrigins,
       trustedProxies: config.trustedProxies,
       bodyBytesMax,
+      bodyBytesKey: (path) => {
+        const plane = planeOf(path);
+        return plane === "blobs" ? "artifacts.size_bytes_max" : `limits.${plane}.body_bytes_max`;
+      },
       log,
     },
     app.answer,

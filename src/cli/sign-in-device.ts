@@ -38,15 +38,17 @@ export async function signInByDevice(
   return awaitDevice(world, server, device);
 }
 
-/** Resolves when somebody has entered the code and said yes. */
+/** Resolves when somebody has entered the code and said yes. Once `signal` is aborted nobody asks any more. */
 export async function awaitDevice(
   world: Pick<World, "sleep">,
   server: AuthorizationServer,
   device: Device,
+  signal?: AbortSignal,
 ): Promise<Granted> {
   let intervalSeconds = device.interval;
   for (let waited = 0; waited < device.expires_in; ) {
     await world.sleep(intervalSeconds * 1_000);
+    signal?.throwIfAborted();
     waited += intervalSeconds;
     const answer = await poll(server, device);
     if (!("refused" in answer)) return grantedOf(answer);

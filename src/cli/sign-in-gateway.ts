@@ -32,7 +32,9 @@ export function isSameGateway(one: string, other: string): boolean {
 }
 
 export function unreachable(url: string, cause: unknown): Failure {
-  const code = cause instanceof Error && "code" in cause ? ` (${String(cause.code)})` : "";
+  // A timeout's is a number that says nothing.
+  const isNamed = cause instanceof Error && "code" in cause && typeof cause.code === "string";
+  const code = isNamed ? ` (${cause.code})` : "";
   return new Failure(
     "unavailable",
     "unreachable",

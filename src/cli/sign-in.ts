@@ -72,8 +72,11 @@ const refresh = (
     if (before === undefined) throw notSignedIn(issuer, []);
     // Another command was faster.
     if (isGood(before)) return before;
-    const answer = await askTwice(await discover(issuer), before);
+    const { refresh_token: token, client_id } = before;
+    const answer: Answer =
+      token === null ? cannotBeRenewed : await askTwice(await discover(issuer), token, client_id);
     if ("refused" in answer && answer.refused === "invalid_grant") {
+      // Kept, it would stand in the way of a new one.
       remove(issuer);
       throw hasEnded(issuer);
     }
@@ -82,12 +85,14 @@ const refresh = (
     return after;
   });
 
+const cannotBeRenewed: Answer = { refused: "invalid_grant", description: "" };
+
 /** An answer that was lost on its way is given again to the same request for 10 s; after that the pair is gone. */
 async function askTwice(
   server: AuthorizationServer,
-  { refresh_token, client_id }: Credential,
+  refresh_token: string,
+  client_id: string,
 ): Promise<Answer> {
-  if (refresh_token === null) throw hasEnded(server.issuer);
   const ask = () => post(server.token_endpoint, { grant_type: "refresh_token", refresh_token, client_id });
   try {
     return await ask();

@@ -46,6 +46,8 @@ export type McpDecision = {
     readonly transport: number;
     readonly rpc: number | null;
     readonly tool: "ok" | "error" | null;
+    /** Of a failure before, instead of or after the tool, such as `upstream_timeout`: whether it was done can be told from it. */
+    readonly code?: string;
   };
   readonly milliseconds: number;
 };

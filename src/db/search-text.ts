@@ -9,6 +9,7 @@
  * caller sends is read as syntax.
  */
 import { type SQL, sql } from "drizzle-orm";
+import { nfkc } from "../platform/nfkc.ts";
 
 export type SearchText = {
   /** A tsvector's text: for `::tsvector`, never for `to_tsvector`. */
@@ -134,9 +135,7 @@ const lower = (text: string): string => text.toLowerCase().replaceAll("ς", "σ"
 const composed = (text: string): string =>
   isAscii(text)
     ? text
-    : text
-        .toWellFormed()
-        .normalize("NFKC")
+    : nfkc(text.toWellFormed())
         .replaceAll("\u0e4d\u0e32", "\u0e33")
         .replaceAll("\u0ecd\u0eb2", "\u0eb3")
         .replace(/[\ufe0e\ufe0f\u20e3]/g, "")

@@ -15,7 +15,7 @@ export type BodyRoom = { bytes: number };
  */
 export async function readBody(
   request: Request,
-  limits: { bodyBytesMax: number; roomBytesMax: number },
+  limits: { bodyBytesMax: number; roomBytesMax: number; key?: string },
   room: BodyRoom,
 ): Promise<{ bytes: Uint8Array; release: () => void }> {
   const coding = request.headers.get("content-encoding");
@@ -23,7 +23,8 @@ export async function readBody(
     throw new Failure("media_type", "unsupported_media_type", "Send the body without a content-encoding.");
   }
   const announced = announcedBytes(request);
-  if (announced !== null && announced > limits.bodyBytesMax) throw tooLarge(limits.bodyBytesMax);
+  if (announced !== null && announced > limits.bodyBytesMax)
+    throw bodyTooLarge(limits.bodyBytesMax, limits.key);
   let held = 0;
   const hold = (bytes: number) => {
     if (room.bytes + bytes > limits.roomBytesMax) throw noRoom();
@@ -36,7 +37,7 @@ export async function readBody(
   };
   try {
     if (announced === null || announced > promisedBytesMax) {
-      return { bytes: await readCounted(request, limits.bodyBytesMax, hold), release };
+      return { bytes: await readCounted(request, limits, hold), release };
     }
     hold(announced);
     return { bytes: await request.bytes(), release };
@@ -79,22 +80,27 @@ export function announcedBytes(request: Request): number | null {
 /** For bodies of no announced length, and for large ones: they take their room as they come. */
 async function readCounted(
   request: Request,
-  bytesMax: number,
+  { bodyBytesMax, key }: { bodyBytesMax: number; key?: string },
   hold: (bytes: number) => void,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
   for await (const chunk of request.body ?? []) {
     total += chunk.length;
-    if (total > bytesMax) throw tooLarge(bytesMax);
+    if (total > bodyBytesMax) throw bodyTooLarge(bodyBytesMax, key);
     hold(chunk.length);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, total);
 }
 
-const tooLarge = (bytesMax: number): Failure =>
-  new Failure("too_large", "body_too_large", `The body may hold at most ${bytesMax} bytes.`);
+/** `key` is the setting that says so, where there is one. */
+export const bodyTooLarge = (bytesMax: number, key?: string): Failure =>
+  new Failure(
+    "too_large",
+    "body_too_large",
+    `The body may hold at most ${bytesMax} bytes${key === undefined ? "" : ` (${key})`}.`,
+  );
 
 const noRoom = (): Failure =>
   new Failure(

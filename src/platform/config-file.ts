@@ -26,12 +26,16 @@ import { type Entry, openPage, type Page } from "./config-yaml.ts";
 
 export type FileReading = { gateway: GatewayConfig; mistakes: string[] };
 
-/** `registered` are the providers of the environment; one of the same name in the file takes its place. */
+/**
+ * `registered` are the providers of the environment; one of the same name in the file takes its place. `dataDir` is the
+ * gateway's own, which nothing that the file names may lie in.
+ */
 export function readConfigFile(
   source: string,
   shown: string,
   lookup: (name: string) => Parsed<string> | null,
   registered: Record<string, ProviderConfig>,
+  dataDir: string,
 ): FileReading {
   const page = openPage(source, shown, lookup);
   const gateway = {
@@ -61,7 +65,7 @@ export function readConfigFile(
   if (top.prices !== undefined) gateway.prices = readPrices(page, top.prices);
   if (top.limits !== undefined) gateway.limits = readLimits(page, top.limits);
   if (top.artifacts !== undefined) gateway.artifacts = readArtifacts(page, top.artifacts);
-  if (top.mcp !== undefined) gateway.mcp = readMcp(page, top.mcp);
+  if (top.mcp !== undefined) gateway.mcp = readMcp(page, top.mcp, dataDir);
   if (top.alerts !== undefined) gateway.alerts = readAlerts(page, top.alerts);
   if (top.retention !== undefined) gateway.retention = readRetention(page, top.retention);
   return { gateway, mistakes: page.mistakes };

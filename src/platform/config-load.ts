@@ -17,6 +17,7 @@ import {
   secretText,
 } from "./config-env.ts";
 import { emptyGateway, type FileReading, readConfigFile } from "./config-file.ts";
+import { groundWarnings } from "./config-grounds.ts";
 import { routeWarnings } from "./config-routes.ts";
 import { storageMistakes, storageOf, storageWarnings } from "./config-storage.ts";
 import { type Parsed, parseHost, parsePath, parsePort } from "./config-values.ts";
@@ -50,7 +51,8 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const read = readEnvironment(source.env, source.cwd);
   const flags = readFlags(source.flags);
   const path = flags.config ?? read.values.SPECGATE_CONFIG ?? null;
-  const { file, reading } = readFile(source, path, read);
+  const dataDir = dataDirOf(source, read, flags);
+  const { file, reading } = readFile({ ...source, dataDir }, path, read);
   const outside = [...flags.mistakes, ...read.mistakes, ...togetherMistakes(read), ...storageMistakes(read)];
   if (outside.length + reading.mistakes.length > 0) {
     const gateway = { ...emptyGateway(), providers: read.providers };
@@ -66,6 +68,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
       ...addressWarnings(config),
       ...storageWarnings(read, config.storage),
       ...routeWarnings(config.gateway),
+      ...groundWarnings(config.gateway.mcp.workspaces),
     ],
   };
 }
@@ -81,7 +84,7 @@ function assemble(
 ): Config {
   const values = read.values;
   return {
-    dataDir: resolve(source.cwd, flags.dataDir ?? values.SPECGATE_DATA_DIR ?? "specgate-data"),
+    dataDir: dataDirOf(source, read, flags),
     host: flags.host ?? values.SPECGATE_HOST ?? "127.0.0.1",
     port: flags.port ?? values.SPECGATE_PORT ?? 8080,
     publicUrl: values.SPECGATE_PUBLIC_URL ?? null,
@@ -109,10 +112,20 @@ function assemble(
     ...peopleOf(values),
     storage: storageOf(values),
     redisUrl: values.REDIS_URL ?? null,
+    secretFiles: secretFilesOf(source),
     file,
     gateway,
   };
 }
+
+const dataDirOf = ({ cwd }: ConfigSource, { values }: EnvironmentReading, { dataDir }: Flags): string =>
+  resolve(cwd, dataDir ?? values.SPECGATE_DATA_DIR ?? "specgate-data");
+
+/** Of any variable: which of them the file asks for is not looked at. */
+const secretFilesOf = ({ env, cwd }: ConfigSource): string[] =>
+  Object.entries(env).flatMap(([name, path]) =>
+    name.endsWith("_FILE") && path !== undefined && path.trim() !== "" ? [resolve(cwd, path)] : [],
+  );
 
 /** Each of the two is whole or absent: togetherMistakes has seen to that. */
 function peopleOf(values: EnvironmentValues): Pick<Config, "oidc" | "firstAdmin"> {
@@ -165,7 +178,7 @@ const fileBytesMax = 1_048_576;
 
 /** A file that was asked for must be there; `./specgate.yaml` is read when it is. */
 function readFile(
-  source: ConfigSource,
+  source: ConfigSource & { dataDir: string },
   asked: string | null,
   read: EnvironmentReading,
 ): { file: string | null; reading: FileReading } {
@@ -193,7 +206,7 @@ function readFile(
   const lookup = (name: string) => secretText(source.env, name, source.cwd);
   return {
     file: path,
-    reading: readConfigFile(text, shown, lookup, read.providers),
+    reading: readConfigFile(text, shown, lookup, read.providers, source.dataDir),
   };
 }
 

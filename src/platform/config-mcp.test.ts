@@ -1,10 +1,19 @@
-import { describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { afterAll, describe, expect, test } from "bun:test";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import fc from "fast-check";
 import type { McpConfig } from "./config.ts";
 import { loadConfig } from "./config-load.ts";
+import { printConfig } from "./config-print.ts";
 
 const project = `prj_${"0".repeat(32)}`;
 
@@ -44,7 +53,8 @@ describe("the mcp part of the file", () => {
     });
     for (const wrong of ["'a b'", "'task/*'", "'{a,b}'", "'a?'", `'${"a".repeat(97)}'`])
       expect(mistake(`allow: [${wrong}]`)).toContain("such as task_*");
-    expect(mistake("allow: []")).toContain("empty list");
+    // Everything is closed by it.
+    expect(load("allow: []\ndeny: []").mcp).toMatchObject({ allow: [], deny: [] });
     expect(mistake("allows: [a]")).toContain("no such key");
   });
 });
@@ -72,7 +82,17 @@ describe("a workspace", () => {
   test("is never the whole disk, a relative path, or one with steps back", () => {
     expect(workspace("root: srv/one, read: [.md]")).toContain("not an absolute path");
     expect(workspace("read: [.md]")).toContain("has no root");
-    for (const root of ["/", "//", "/proc", "/dev/shm", "/sys", "/etc"])
+    for (const root of [
+      "/",
+      "//",
+      "/proc",
+      "/dev/shm",
+      "/sys",
+      "/etc",
+      "/run/secrets",
+      "/root",
+      "/usr/share",
+    ])
       expect(workspace(`root: ${root}, read: [.md]`)).toContain("directory of its own");
     expect(workspace("root: /srv/../etc, read: [.md]")).toContain("/etc");
   });
@@ -81,6 +101,9 @@ describe("a workspace", () => {
     expect(workspace("root: /srv/one")).toContain("names no extension");
     for (const wrong of ["md", "'*'", "'.'", ".tar.gz", "'.m d'", "'.mdé'"])
       expect(workspace(`root: /srv/one, read: [${wrong}]`)).toContain("such as .md");
+    expect(
+      load(`workspaces: { ${project}: { root: /srv/one, read: [.md], deny: ["e\u0301te\u0301/**"] } }`).mcp,
+    ).toMatchObject({ workspaces: { [project]: { deny: ["\u00e9t\u00e9/**"] } } });
     for (const secret of [".pem", ".KEY", ".env"])
       expect(workspace(`root: /srv/one, read: [.md, ${secret}]`)).toContain("never open");
   });
@@ -115,6 +138,124 @@ describe("a workspace", () => {
       ).toContain(project);
     const apart = `workspaces: { ${project}: { root: /srv/one, read: [.md] }, ${other}: { root: /srv/one2, read: [.md] } }`;
     expect(load(apart).mistakes).toEqual([]);
+  });
+});
+
+describe("a workspace on this machine", () => {
+  const nest = realpathSync(mkdtempSync(join(tmpdir(), "grounds-")));
+  for (const dir of ["ws/sub", "tools", "data/audit"]) mkdirSync(join(nest, dir), { recursive: true });
+  writeFileSync(join(nest, "ws/tool.js"), "");
+  for (const [to, name] of [
+    ["ws", "link"],
+    ["data", "data-link"],
+    ["/run", "run-link"],
+    ["ws/tool.js", "tools/linked.js"],
+  ] as const)
+    symlinkSync(to.startsWith("/") ? to : join(nest, to), join(nest, name));
+  afterAll(() => rmSync(nest, { recursive: true }));
+  const at = (name: string, fields = "write: [.md, .js]") =>
+    `workspaces: { ${project}: { root: ${join(nest, name)}, ${fields} } }`;
+  const env = { SPECGATE_DATA_DIR: join(nest, "data") };
+  const mistakesOf = (mcp: string) => load(mcp, env).mistakes.join(" ");
+
+  test("is one project's alone, and neither the system's nor the gateway's, by whatever link it is reached", () => {
+    const other = `prj_${"1".repeat(32)}`;
+    const twice = `workspaces: { ${project}: { root: ${nest}/ws, read: [.md] }, ${other}: { root: ${nest}/link, read: [.md] } }`;
+    expect(mistakesOf(twice)).toContain(`shares its directory with ${project}`);
+    for (const name of ["data", "data/audit", "data-link"])
+      expect([name, mistakesOf(at(name))]).toEqual([name, expect.stringContaining("own data dir")]);
+    expect(mistakesOf(at("run-link/x"))).toContain("is the system's");
+    expect(mistakesOf(at("ws"))).toBe("");
+  });
+
+  test("that may be written holds nothing that a command is run from", () => {
+    const run = (command: string, more = "") =>
+      `upstreams: { notes: { command: [${command}]${more === "" ? "" : `, ${more}`} } }`;
+    const ws = join(nest, "ws");
+    for (const upstream of [
+      run(`${ws}/tool.js`),
+      run(`/usr/bin/node, ${ws}/tool.js`),
+      run(`/usr/bin/node, ${nest}/link/tool.js`),
+      run(`/usr/bin/node, ${nest}/tools/linked.js`),
+      run(`/usr/bin/node, "--require=${ws}/tool.js", server.js`),
+      run(`/usr/bin/node, "file://${ws}/tool.js"`),
+      run(`/usr/bin/node, "../ws/tool.js"`, `cwd: ${nest}/tools`),
+      run("/usr/bin/node, tool.js", `cwd: ${ws}`),
+      run("/usr/bin/node, tool.js", `cwd: ${nest}`),
+      run("/usr/bin/node, tool.js", `cwd: ${nest}/link/sub`),
+      run("/usr/bin/tool", `env: { NODE_PATH: "/opt/x:${ws}/lib" }`),
+      run("/usr/bin/tool", `env: { NODE_OPTIONS: "--require ${ws}/a.js" }`),
+      run("/usr/bin/tool", `env: { LD_PRELOAD: ${ws}/a.so }`),
+    ]) {
+      expect([upstream, mistakesOf(`${at("ws")}\n${upstream}`)]).toEqual([
+        upstream,
+        expect.stringMatching(/mcp\.workspaces\.prj_0+: may be written, and mcp\.upstreams\.notes runs/),
+      ]);
+      // Who may only read plants nothing.
+      expect(mistakesOf(`${at("ws", "read: [.md, .js]")}\n${upstream}`)).toBe("");
+    }
+    for (const upstream of [
+      run("/usr/bin/node, server.js, --stdio", `cwd: ${nest}/tools`),
+      run(`/usr/bin/tool, ${nest}/ws2`),
+      run("/usr/bin/tool", `env: { NOTES_DIR: ${ws} }`),
+      run("/usr/bin/tool, stdio", "cwd: /"),
+    ])
+      expect([upstream, mistakesOf(`${at("ws")}\n${upstream}`)]).toEqual([upstream, ""]);
+  });
+
+  test("that may be written does not hold the gateway's own program", () => {
+    const root = dirname(process.execPath);
+    const given = (fields: string) =>
+      load(`workspaces: { ${project}: { root: ${root}, ${fields} } }`).mistakes.join(" ");
+    const isTold = process.platform === "linux" ? "own program lies in it" : "";
+    expect(given("write: [.js]")).toContain(isTold);
+    expect(given("read: [.js]")).not.toContain("own program");
+  });
+
+  test("is warned about while its directory is not there", () => {
+    const cwd = mkdtempSync(join(tmpdir(), "config-mcp-"));
+    writeFileSync(join(cwd, "specgate.yaml"), `mcp:\n  ${at("gone")}\n`);
+    const loaded = loadConfig({ env, cwd, flags: {}, terminal: false });
+    rmSync(cwd, { recursive: true });
+    expect(loaded.ok && loaded.warnings.join(" ")).toContain(`there is no directory ${nest}/gone`);
+  });
+});
+
+describe("what the documentation and the gateway itself show", () => {
+  test("as the defaults is taken, and changes nothing", () => {
+    const page = printConfig(null, { defaults: true });
+    const block = /^# {3}mcp:\n((?:# {5}.*\n)+)/m.exec(page)?.[1]?.replaceAll(/^# {5}/gm, "") ?? "";
+    expect(block).toContain("deny: []");
+    const { mcp, mistakes } = load(block);
+    expect(mistakes).toEqual([]);
+    expect(mcp).toMatchObject({ allow: ["**"], deny: [] });
+  });
+
+  test("as an example of `mcp` is taken", () => {
+    const readme = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
+    const blocks = [...readme.matchAll(/^```yaml\n(mcp:[\s\S]*?)^```$/gm)].map(([, block]) => block ?? "");
+    const examples = blocks.map((block) => block.replaceAll("prj_0123…", project));
+    expect(examples.length).toBeGreaterThanOrEqual(2);
+    const [, short = ""] = /`mcp: \{ (allow: .*?) \}`/.exec(readme) ?? [];
+    expect(load(short.replace(", deny", "\ndeny"))).toMatchObject({
+      mistakes: [],
+      mcp: { allow: ["**"], deny: [] },
+    });
+    for (const example of examples) {
+      const { mistakes } = load(example.replace(/^mcp:\n?/, "").replaceAll(/^ {2}/gm, ""), {
+        GITHUB_MCP_TOKEN: "t0ken",
+      });
+      expect([example, mistakes]).toEqual([example, []]);
+    }
+  });
+
+  test("with lists that name nothing closes what they would open", () => {
+    const lists = "root: /srv/one, read: [], write: [], deny: []";
+    const { mcp } = load(
+      `workspaces: { ${project}: { ${lists} } }\nupstreams: { a: { url: https://a.example/mcp, allow: [], deny: [] } }`,
+    );
+    expect(mcp?.workspaces[project]).toMatchObject({ read: [], write: [], deny: [] });
+    expect(mcp?.upstreams.a).toMatchObject({ allow: [], deny: [] });
   });
 });
 

@@ -13,6 +13,7 @@ import {
   type WorkspaceConfig,
 } from "./config.ts";
 import { parseBaseUrl } from "./config-address.ts";
+import { groundMistakes } from "./config-grounds.ts";
 import { named } from "./config-models.ts";
 import { parseToken } from "./config-values.ts";
 import type { Entry, Page } from "./config-yaml.ts";
@@ -20,15 +21,20 @@ import { isId } from "./ids.ts";
 import { Secret } from "./secret.ts";
 import { secretExtensions } from "./secret-files.ts";
 
-export function readMcp(page: Page, entry: Entry): McpConfig {
+export function readMcp(page: Page, entry: Entry, dataDir: string): McpConfig {
   if (page.isNull(entry)) return structuredClone(defaultMcp);
   const field = page.fields(entry, ["allow", "deny", "workspaces", "upstreams"]);
-  return {
+  const mcp: McpConfig = {
     allow: field.allow === undefined ? [...defaultMcp.allow] : readGlobs(page, field.allow),
     deny: field.deny === undefined ? [] : readGlobs(page, field.deny),
     workspaces: field.workspaces === undefined ? named([]) : readWorkspaces(page, field.workspaces),
     upstreams: field.upstreams === undefined ? named([]) : readUpstreams(page, field.upstreams),
   };
+  const where =
+    field.workspaces === undefined ? new Map<string, Entry>() : new Map(page.entries(field.workspaces));
+  for (const [project, sentence] of groundMistakes(mcp, dataDir))
+    page.wrong(where.get(project) ?? entry, sentence);
+  return mcp;
 }
 
 /** Of tools' names: `*` within a segment, `**` across; segments end at `__`. */
@@ -36,7 +42,7 @@ export const toolGlobForm = /^[A-Za-z0-9_.*-]{1,96}$/;
 
 function readGlobs(page: Page, entry: Entry): string[] {
   const globs: string[] = [];
-  for (const item of page.items(entry)) {
+  for (const item of page.items(entry, "taken")) {
     const text = page.text(item);
     if (text === null) continue;
     if (toolGlobForm.test(text)) globs.push(text);
@@ -53,7 +59,7 @@ const extensionForm = /^\.[a-z0-9][a-z0-9_+-]{0,15}$/;
 
 function readExtensions(page: Page, entry: Entry | undefined): string[] {
   if (entry === undefined) return [];
-  return page.items(entry).flatMap((item) => {
+  return page.items(entry, "taken").flatMap((item) => {
     const text = page.text(item)?.toLowerCase();
     if (text === undefined) return [];
     if (!extensionForm.test(text)) page.wrong(item, "not a file extension; would be such as .md");
@@ -72,12 +78,13 @@ const isPathPattern = (text: string): boolean =>
 
 function readPathPatterns(page: Page, entry: Entry | undefined): string[] {
   if (entry === undefined) return [];
-  return page.items(entry).flatMap((item) => {
+  return page.items(entry, "taken").flatMap((item) => {
     const text = page.text(item);
     if (text === null) return [];
     if (!isPathPattern(text))
       page.wrong(item, "not a pattern of paths below the root; would be such as **/drafts/**");
-    return [text];
+    // As callers have to spell their paths; a name copied from macOS is not.
+    return [text.normalize("NFC")];
   });
 }
 
@@ -94,18 +101,10 @@ function readWorkspaces(page: Page, entry: Entry): Record<string, WorkspaceConfi
       page.wrong(workspace, "names no extension; would be read: [ .md ] or write: [ .md ]");
     const deny = readPathPatterns(page, field.deny);
     if (root === null) continue;
-    const other = workspaces.find(([, { root: taken }]) => isWithin(root, taken) || isWithin(taken, root));
-    if (other !== undefined)
-      page.wrong(workspace, `shares its directory with ${other[0]}; would have one of its own`);
     workspaces.push([project, { root, read, write, deny }]);
   }
   return named(workspaces);
 }
-
-const isWithin = (path: string, directory: string): boolean => `${path}/`.startsWith(`${directory}/`);
-
-/** Directories of the system's own, where a file can be a device or what the machine runs by. */
-const systemRoots = ["/proc", "/sys", "/dev", "/etc", "/boot"];
 
 function readRoot(page: Page, workspace: Entry, entry: Entry | undefined): string | null {
   if (entry === undefined) {
@@ -118,10 +117,7 @@ function readRoot(page: Page, workspace: Entry, entry: Entry | undefined): strin
     page.wrong(entry, "not an absolute path; would be such as /srv/workspaces/one");
     return null;
   }
-  const root = resolve(text);
-  if (root !== "/" && !systemRoots.some((system) => isWithin(root, system))) return root;
-  page.wrong(entry, `${root} is the system's; would be a directory of its own, such as /srv/workspaces/one`);
-  return null;
+  return resolve(text);
 }
 
 /** With `__` and a tool's name behind it this must stay within 48 characters, and no alias may hold the separator. */

@@ -28,7 +28,8 @@ export type Page = {
     known: readonly K[],
     later?: readonly string[],
   ): { [N in K]?: Entry };
-  items(entry: Entry): Entry[];
+  /** What names nothing is a mistake, except where nothing is a thing to say. */
+  items(entry: Entry, empty?: "refused" | "taken"): Entry[];
   text(entry: Entry): string | null;
   /** `beside` is what the caller would also take, for the sentence of a mistake. */
   integer(entry: Entry, min: number, max: number, beside?: string): number | null;
@@ -65,7 +66,7 @@ export function openPage(
     wrong,
     entries: (entry) => walk.entries(entry),
     fields: (entry, known, later) => walk.fields(entry, known, later ?? []),
-    items: (entry) => walk.items(entry),
+    items: (entry, empty) => walk.items(entry, empty ?? "refused"),
     text: (entry) => walk.text(entry),
     integer: (entry, min, max, beside) => walk.integer(entry, min, max, beside),
     flag: (entry) => walk.flag(entry),
@@ -121,12 +122,13 @@ class Walk {
     return found;
   }
 
-  items(entry: Entry): Entry[] {
+  items(entry: Entry, empty: "refused" | "taken"): Entry[] {
     if (!isSeq<Node>(entry.node)) {
       this.wrong(entry, this.otherThan(entry, "a list, such as [ … ]"));
       return [];
     }
-    if (entry.node.items.length === 0) this.wrong(entry, "an empty list; would name at least one");
+    if (entry.node.items.length === 0 && empty === "refused")
+      this.wrong(entry, "an empty list; would name at least one");
     return entry.node.items.map((node, index) => ({
       path: `${entry.path}[${index}]`,
       line: this.lineOf(node.range?.[0]),

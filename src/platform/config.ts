@@ -47,6 +47,8 @@ export type Config = {
   storage: StorageConfig;
   /** Redis or Valkey, for limits that several instances share; null: each counts for itself. */
   redisUrl: Secret | null;
+  /** Files that hold secrets: what `<NAME>_FILE` variables name, absolute. */
+  secretFiles: string[];
   /** The YAML file that was read, absolute, or null. */
   file: string | null;
   gateway: GatewayConfig;

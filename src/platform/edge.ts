@@ -6,7 +6,7 @@
  * request id and its security and CORS headers.
  * It decides nothing about who may do what: that belongs to the route (guard.ts).
  */
-import { announcedBytes } from "./body.ts";
+import { announcedBytes, bodyTooLarge } from "./body.ts";
 import { beginCall, type Call } from "./call.ts";
 import { applyCors, corsOf, isPreflight, type Origins, preflightResponse } from "./cors.ts";
 import { dialectOf, failureResponse } from "./dialects.ts";
@@ -22,6 +22,8 @@ export type EdgeSettings = Origins & {
   /** Networks whose X-Forwarded-For counts, as CIDRs. */
   trustedProxies: readonly string[];
   bodyBytesMax: (path: string) => number;
+  /** The setting that says so. */
+  bodyBytesKey?: (path: string) => string;
   log: Log;
 };
 
@@ -76,7 +78,7 @@ function inspect(call: Call, settings: EdgeSettings): void {
   const length = announcedBytes(request) ?? 0;
   const bytesMax = settings.bodyBytesMax(url.pathname);
   if (length > bytesMax) {
-    throw new Failure("too_large", "body_too_large", `The body may hold at most ${bytesMax} bytes.`);
+    throw bodyTooLarge(bytesMax, settings.bodyBytesKey?.(url.pathname));
   }
 }
 

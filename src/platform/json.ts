@@ -22,7 +22,7 @@ export type JsonBounds = {
   readonly keysMax: number;
   /** Members and elements at any depth: sixteen million zeros fit into a body and take seconds to look at. */
   readonly valuesMax: number;
-  /** Each top-level key is decoded and remembered, which costs more than looking at it. */
+  /** Of one object: each key that must be unique is decoded and remembered, which costs more than looking at it. */
   readonly membersMax: number;
   /** Down to which level a repeated key is refused; 1 is the top level alone. */
   readonly uniqueLevels: number;
@@ -186,10 +186,9 @@ class ObjectScan {
       throw new Failure("invalid", "duplicate_key", `The key \`${key.slice(0, 64)}\` stands more than once.`);
     }
     seen.add(key);
-    if (level > 1) return;
-    this.#key = key;
+    if (level === 1) this.#key = key;
     if (seen.size > this.#bounds.membersMax) {
-      throw tooComplex(`holds more than ${this.#bounds.membersMax} top-level keys`);
+      throw tooComplex(`holds an object of more than ${this.#bounds.membersMax} keys`);
     }
   }
 

@@ -33,13 +33,13 @@ export type Upstreams = {
   /** What may be offered right now, by name; the same object until something changes. Never empty because one is dead. */
   offered(): ReadonlyMap<string, UpstreamTool>;
   /**
-   * Calls it with these arguments and nothing else of the caller's. Throws `upstream_failed` (502), `upstream_timeout`
+   * Calls it with these arguments and nothing else of the caller's; `caller` is whose share of the server it is. Throws `upstream_failed` (502), `upstream_timeout`
    * (504), `upstream_busy` and `upstream_unavailable` (503), `result_too_large` (502).
    */
   call(
     tool: UpstreamTool,
     args: Readonly<Record<string, unknown>>,
-    asking: { signal: AbortSignal; resultBytesMax: number; traceparent: string | null },
+    asking: { caller: string; signal: AbortSignal; resultBytesMax: number; traceparent: string | null },
   ): Promise<UpstreamAnswer>;
   /** Calls back when `offered` answers something else; returns how to stop. */
   onChanged(listener: () => void): () => void;

@@ -6,6 +6,7 @@ import { eq } from "drizzle-orm";
 import { listen } from "../cli/serve.ts";
 import type { Endpoint } from "../db/connection.ts";
 import type { Database } from "../db/database.ts";
+import { claimEpoch } from "../db/instance.ts";
 import { requests } from "../db/schema.ts";
 import type { OpenLink } from "../features/upstreams/upstreams.ts";
 import { systemClock } from "../platform/clock.ts";
@@ -65,6 +66,8 @@ export type GatewayOptions = {
   mcpExtras?: McpExtras;
   /** The ways to upstream MCP servers, where they are scripted. */
   openLink?: OpenLink;
+  /** As an earlier run left it. */
+  dir?: DataDir;
   /** Another instance over the same database; both need the same SPECGATE_JWT_SECRET. Close it first. */
   beside?: Pick<TestGateway, "database" | "owner">;
 };
@@ -78,7 +81,7 @@ prices:
 
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const provider = startProvider();
-  const dir = testDir();
+  const dir = options.dir ?? testDir();
   const { database, owner } = options.beside ?? (await testDatabase());
   const config = await configOf(
     dir,
@@ -88,12 +91,15 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   );
   const log = options.log ?? silentLog;
   let url = "http://127.0.0.1:1";
+  const boot = { ...dir.nextEpoch(), instance: dir.instance, bootId: bootId(host.platform) };
+  // As the gateway does when it opens its database.
+  await claimEpoch(database.sql, boot);
   const parts = await wire({
     config,
     gateway: () => config.gateway,
     dir,
     database,
-    boot: { ...dir.nextEpoch(), instance: dir.instance, bootId: bootId(host.platform) },
+    boot,
     addresses: () => ({ publicUrl: url, aliases: [] }),
     clock: systemClock(),
     log,

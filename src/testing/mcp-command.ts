@@ -20,6 +20,7 @@ const tools = [
   "family",
   "ask",
   "late",
+  "flood",
 ].map((name) => ({ name, description: name, inputSchema: { type: "object" } }));
 
 if (is("stubborn")) for (const name of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(name, () => {});
@@ -55,6 +56,13 @@ async function act(id: unknown, name: string, args: Record<string, unknown>): Pr
     case "garbage":
       for (let n = 0; n < Number(args.lines); n++) process.stdout.write("this is no message\n");
       return answer(id, text("after garbage"));
+    case "flood": {
+      const piece = String(args.text).repeat(Number(args.times));
+      for (const end = Date.now() + Number(args.ms); Date.now() < end; )
+        if (!process.stdout.write(piece))
+          await new Promise((resolve) => process.stdout.once("drain", resolve));
+      return answer(id, text("flooded"));
+    }
     case "complain":
       process.stderr.write(`${String(args.text)}\n`);
       return answer(id, text("complained"));

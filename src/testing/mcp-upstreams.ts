@@ -18,7 +18,7 @@ export type Heard = {
   readonly headers: Headers;
 };
 
-export type UpstreamScript = (heard: Heard) => Response | Promise<Response> | null | undefined;
+export type UpstreamScript = (heard: Heard) => Response | Promise<Response | null> | null | undefined;
 
 export type UpstreamOptions = {
   era?: "modern" | "legacy";

@@ -50,6 +50,10 @@ export function scriptedLink(...tools: unknown[]): ScriptedLink {
       reason: link.isDead ? "It does not answer." : null,
       since: new Date(0),
     }),
+    adopt: () => {},
+    async retire() {
+      link.isClosed = true;
+    },
     async close() {
       link.isClosed = true;
     },

@@ -11,7 +11,9 @@ import type { World } from "../cli/world.ts";
 import { host, scratchDir } from "./cluster.ts";
 
 export type Said = { code: number; out: string; err: string };
-export type Around = Partial<Pick<World, "openBrowser" | "sleep" | "host" | "stdinBytes" | "stdout">> & {
+export type Around = Partial<
+  Pick<World, "openBrowser" | "sleep" | "host" | "stdinBytes" | "stdout" | "onSignal">
+> & {
   env?: Record<string, string>;
 };
 /** One command, in this process. Nobody waits, but for five minutes forever. */

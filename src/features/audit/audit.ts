@@ -9,13 +9,14 @@ import type { AuditEntry, RecordAudit } from "../../db/audit-entry.ts";
 import { storable, storableJson } from "../../db/storable.ts";
 import { Failure } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
+import type { Origin } from "./decision-row.ts";
 import { insertRow, type NewRow } from "./store.ts";
 
-/** `epoch` counts clusters: see `findEpoch`. */
-export function createRecord(epoch: number): RecordAudit {
+/** `epoch` counts clusters: see `findEpoch`. `origin` stands with what was asked for through a tool. */
+export function createRecord(epoch: number, origin: Origin | null = null): RecordAudit {
   return async (tx, entry) => {
     try {
-      await insertRow(tx, rowOf(entry, epoch));
+      await insertRow(tx, rowOf(entry, epoch, origin));
       if (entry.actor.via) entry.actor.via.isRecorded = true;
     } catch (error) {
       if (error instanceof Failure) throw error;
@@ -29,7 +30,7 @@ export function createRecord(epoch: number): RecordAudit {
   };
 }
 
-function rowOf(entry: AuditEntry, epoch: number): NewRow {
+function rowOf(entry: AuditEntry, epoch: number, origin: Origin | null): NewRow {
   const { actor } = entry;
   return {
     epoch,
@@ -45,7 +46,9 @@ function rowOf(entry: AuditEntry, epoch: number): NewRow {
     userAgent: text(actor.userAgent),
     requestId: text(actor.requestId),
     outcome: entry.outcome ?? "ok",
-    details: storableJson(JSON.stringify({ ...entry.details, ...actor.via?.details })),
+    details: storableJson(
+      JSON.stringify({ ...entry.details, ...(actor.via ? { ...actor.via.details, ...origin } : {}) }),
+    ),
   };
 }
 

@@ -21,8 +21,12 @@ export const intended = (intention: Intention): Decided => ({
   bytesOut: undefined,
 });
 
+/** Which gateway decided, and at which of its starts: the data dir's uuid and the number of the boot. */
+export type Origin = { readonly instance: string; readonly boot: number };
+
 /** What was found out when the decision was recorded. */
 export type Recorded = {
+  readonly origin: Origin;
   readonly eventId: string;
   readonly at: number;
   readonly argsMark: string | null;
@@ -48,7 +52,7 @@ export type DecisionRow = {
   readonly details: Readonly<Record<string, unknown>>;
 };
 
-export function rowOf(decision: Decided, { eventId, at, argsMark, intent }: Recorded): DecisionRow {
+export function rowOf(decision: Decided, { origin, eventId, at, argsMark, intent }: Recorded): DecisionRow {
   const { call, principal, outcome } = decision;
   return {
     event_id: eventId,
@@ -79,38 +83,44 @@ export function rowOf(decision: Decided, { eventId, at, argsMark, intent }: Reco
       outcome,
       ms: decision.milliseconds === undefined ? undefined : Math.round(decision.milliseconds * 10) / 10,
       trace_id: call.traceId,
+      ...origin,
       ...(intent ? { intent } : {}),
     },
   };
 }
 
-/** One line of the daily file, without its place in the chain. */
-export function lineOf(decision: McpDecision, { eventId, at, argsMark }: Recorded): string {
-  const { call, principal, outcome } = decision;
-  return JSON.stringify({
-    at: rfc3339(at),
-    event: eventId,
-    request: call.id,
-    trace: call.traceId,
-    principal: principal.id,
-    client: principal.clientId,
-    project: decision.projectId,
-    session: decision.sessionId,
-    era: decision.era,
-    method: cut(decision.method, 128),
-    tool: cut(decision.tool, 128),
-    upstream: decision.upstream,
-    pin: decision.pin,
-    revisions: decision.revisions,
-    verdict: decision.verdict,
-    rule: cut(decision.rule, 256),
-    args_hmac: argsMark,
-    bytes_in: decision.bytesIn,
-    bytes_out: decision.bytesOut,
-    outcome,
-    ms: Math.round(decision.milliseconds * 10) / 10,
-  });
+/** What a line of the daily file says of a row. */
+export type LineSays = Readonly<Record<string, unknown>> & { readonly request: string | null };
+
+export function saysOf(row: Omit<DecisionRow, "request_id"> & { request_id: string | null }): LineSays {
+  const { details } = row;
+  return {
+    at: row.at,
+    event: row.event_id,
+    request: row.request_id,
+    trace: details.trace_id ?? null,
+    principal: row.actor,
+    client: row.client_id,
+    project: row.project_id,
+    session: row.session_id,
+    era: details.era,
+    method: cut(details.method, 128),
+    tool: cut(details.tool, 128),
+    upstream: details.upstream ?? null,
+    pin: details.pin ?? null,
+    revisions: details.revisions,
+    verdict: details.verdict,
+    rule: cut(details.rule, 256),
+    args_hmac: details.args_hmac ?? null,
+    bytes_in: details.bytes_in ?? null,
+    bytes_out: details.bytes_out ?? null,
+    outcome: details.outcome ?? null,
+    ms: details.ms ?? null,
+  };
 }
+
+/** One line of the daily file, without its place in the chain. */
+export const lineOf = (says: LineSays): string => storableJson(JSON.stringify(says));
 
 const verbs: Readonly<Record<string, string>> = {
   "tools/call": "called",
@@ -152,14 +162,15 @@ export function noteOf(row: DecisionRow): string {
   }
   if (Buffer.byteLength(json) <= noteBytesMax) return json;
   // Nobody has so many policies; whoever makes it so is recorded all the same.
-  const { verdict, method, era } = row.details;
-  const lean = { ...note, details: { verdict, method, era, is_cut: true } };
+  const { verdict, method, era, instance, boot } = row.details;
+  const lean = { ...note, details: { verdict, method, era, instance, boot, is_cut: true } };
   return storableJson(JSON.stringify(lean, (_name, value) => shorter(value, 64)));
 }
 
 const shorter = (value: unknown, charactersMax: number): unknown =>
   typeof value === "string" ? cut(value, charactersMax) : value;
 
-function cut(text: string | null, charactersMax: number): string | null {
-  return text === null || text.length <= charactersMax ? text : `${text.slice(0, charactersMax - 1)}…`;
+function cut(text: unknown, charactersMax: number): string | null {
+  if (typeof text !== "string") return null;
+  return text.length <= charactersMax ? text : `${text.slice(0, charactersMax - 1)}…`;
 }

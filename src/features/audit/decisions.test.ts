@@ -31,14 +31,15 @@ afterAll(async () => {
 
 const secret = "a signing secret that two gateways share, 32 bytes";
 const clock = systemClock();
+const origin = { instance: crypto.randomUUID(), boot: 1 };
 type Mode = "disk" | "database";
 
 /** One boot of a gateway over `dir`, as far as the audit log goes. */
 async function bootOf(on: { dir?: DataDir; database?: Database; epoch?: number; mode?: Mode } = {}) {
   const { dir = testDir(), epoch = 1, mode = "disk" } = on;
   const input = { dir, database: on.database ?? database, clock, log: silentLog };
-  const audit = await wireAudit(input);
   const boot = { instance: dir.instance, epoch, bootId: "boot" };
+  const audit = await wireAudit({ ...input, boot });
   const ledger = await openLedger({ ...input, mode, boot, notes: audit.notes });
   const config = { jwtSecrets: [new Secret(secret)] };
   const { records, copy, ...decisions } = wireDecisions({ ...input, config }, audit, ledger);
@@ -163,6 +164,7 @@ describe("a decision at the MCP door", () => {
       note: async (json) => await written.note(json).durable,
       rows: { add: () => Promise.reject(new Error("no row")), addLate: () => undefined },
       copy: { append: () => undefined },
+      origin: { instance: place.instance, boot: 1 },
       key: argumentKey(secret),
       clock,
     });
@@ -203,7 +205,7 @@ describe("a decision at the MCP door", () => {
 
   test("that reached the database ten minutes late is not taken for one that was never sealed", async () => {
     const decision = decided();
-    const recorded = { eventId: newId("evt"), at: Date.now() - 600_000, argsMark: null };
+    const recorded = { origin, eventId: newId("evt"), at: Date.now() - 600_000, argsMark: null };
     const rows = `[${JSON.stringify(rowOf(decision, recorded))}]`;
     await database.sql.begin((tx) => insertDecided(tx, 1, rows));
     await database.sql.begin((tx) => insertDecided(tx, 1, rows));
@@ -395,7 +397,7 @@ test("a note fits into the journal whatever a caller calls things, and says who 
   fc.assert(
     fc.property(text, text, text, fc.dictionary(text, fc.integer()), (tool, rule, upstream, revisions) => {
       const decision = decided({ tool, rule, upstream, pin: rule, revisions });
-      const row = rowOf(decision, { eventId: newId("evt"), at: Date.now(), argsMark: null });
+      const row = rowOf(decision, { origin, eventId: newId("evt"), at: Date.now(), argsMark: null });
       const note = noteOf(row);
       expect(Buffer.byteLength(note)).toBeLessThanOrEqual(8_192);
       expect(note.startsWith(noteStart)).toBe(true);

@@ -19,8 +19,10 @@ import {
   intended,
   lineOf,
   noteOf,
+  type Origin,
   type Recorded,
   rowOf,
+  saysOf,
 } from "./decision-row.ts";
 
 export type DecisionsNeeds = {
@@ -29,6 +31,7 @@ export type DecisionsNeeds = {
   rows: Pick<CommittedRows, "add" | "addLate">;
   /** The daily file. */
   copy: { append(line: string): void };
+  origin: Origin;
   /** What the arguments' marks are made with. */
   key: Uint8Array;
   clock: Pick<Clock, "now">;
@@ -44,12 +47,19 @@ export class Decisions implements McpRecords {
     const { call, verdict, outcome } = decision;
     const intent = this.#intents.get(call) ?? null;
     const recorded = { ...this.#begin(decision), intent };
+    const row = rowOf(decision, recorded);
     const hasOwnRow = call.via?.isRecorded === true && verdict === "allowed" && outcome.tool === "ok";
-    if (intent !== null) {
-      this.#intents.delete(call);
-      await this.#keepOutcome(rowOf(decision, recorded));
-    } else if (!hasOwnRow) await this.#keep(rowOf(decision, recorded));
-    this.needs.copy.append(lineOf(decision, recorded));
+    try {
+      if (intent !== null) {
+        this.#intents.delete(call);
+        await this.#keepOutcome(row);
+      } else if (!hasOwnRow) await this.#keep(row);
+    } catch (error) {
+      // Its row may be there after all, and a row without a line is one that somebody took away.
+      this.needs.copy.append(lineOf({ ...saysOf(row), withheld: true }));
+      throw error;
+    }
+    this.needs.copy.append(lineOf(saysOf(row)));
   }
 
   async intend(intention: Intention): Promise<void> {
@@ -59,8 +69,8 @@ export class Decisions implements McpRecords {
   }
 
   #begin({ args }: Intention): Recorded {
-    const { clock, key } = this.needs;
-    return { eventId: newId("evt"), at: clock.now(), argsMark: markOf(key, args) };
+    const { clock, key, origin } = this.needs;
+    return { origin, eventId: newId("evt"), at: clock.now(), argsMark: markOf(key, args) };
   }
 
   async #keep(row: DecisionRow): Promise<void> {

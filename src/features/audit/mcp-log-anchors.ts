@@ -1,6 +1,6 @@
 /**
  * What the audit log says of the MCP log's files, which makes a later change of them show: how many lines a file had and
- * which hash the last of them, said within a minute of its first line, every hour, at each stop and when its day is over;
+ * which hash the last of them, said at once when a gateway begins to write to it, every hour, at each stop and when its day is over;
  * and that a file was removed because its time was over. The rows are sealed like any other. Several gateways share the
  * table, so each row names its instance.
  */
@@ -21,6 +21,8 @@ export type Anchors = {
   write(anchor: Anchor, isClosed: boolean): Promise<void>;
   /** The files that are said to be closed, or removed. */
   over(): Promise<ReadonlySet<string>>;
+  /** The hash that was said last of the file; null when nothing was. */
+  last(file: string): Promise<string | null>;
 };
 
 export type AnchorsNeeds = {
@@ -50,6 +52,10 @@ export function createAnchors({ database, record, instance }: AnchorsNeeds): Anc
       const { db } = database;
       const found = await findFiles(db, instance, [actions.closed, actions.removed]);
       return new Set(found.map(({ file }) => file));
+    },
+    async last(file) {
+      const found = await findFiles(database.db, instance, [actions.anchored, actions.closed]);
+      return found.findLast((one) => one.file === file)?.hash ?? null;
     },
   };
 }

@@ -1,21 +1,31 @@
 /**
- * Checks the files of the MCP log: each line against the one before it, each file against the one before it, and all of
- * them against what the audit log says of them. Names the first file and line that is wrong.
+ * Checks the files of the MCP log: each line against the one before it, each file against the one before it, all of them
+ * against what the audit log says of them, and each line against the audit log's row of the same decision, both ways
+ * (mcp-log-witness.ts). Names the first file and line that is wrong. A line that is being written, at the end of the last
+ * file, is no flaw.
  *
- * What was changed since the audit log last heard of a file can be found only by whoever kept a copy: the audit log hears
- * every hour. A line that is being written, at the end of the last file, is no flaw.
+ * A data dir whose id the database does not know is not believed: what protects its files is found by that id.
  */
 import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import type { Db } from "../../db/database.ts";
 import { listSaid, type Said } from "./mcp-log-anchors.ts";
 import { endOf, isDue, isLogFile, listLogFiles } from "./mcp-log-files.ts";
+import { Broken, broken, type LogFlaw } from "./mcp-log-flaw.ts";
 import { type Link, lineBytesMax, noLink, type ReadLine, readLine } from "./mcp-log-line.ts";
+import { findGateways } from "./mcp-log-rows.ts";
+import { Witness } from "./mcp-log-witness.ts";
 
-/** `line` counts from 1; null when it is the file as a whole. */
-export type LogFlaw = { readonly file: string; readonly line: number | null; readonly why: string };
-/** `missing`: lines that were never written, as the files themselves say. */
-export type LogCounts = { files: number; lines: number; missing: number };
+export type LogCounts = {
+  files: number;
+  lines: number;
+  /** Lines that were never written, as the files themselves say. */
+  missing: number;
+  /** Lines that the journal has not brought to the audit log yet. */
+  undrained: number;
+  /** Decisions whose lines are about to be written, or will be at the next start. */
+  unwritten: number;
+};
 export type LogVerification =
   | ({ readonly outcome: "intact" } & Readonly<LogCounts>)
   | ({ readonly outcome: "broken"; readonly flaw: LogFlaw } & Readonly<LogCounts>);
@@ -32,19 +42,12 @@ export type LogVerifyNeeds = {
 /** Files of days from `from` up to `to`; null is no bound. */
 type Span = { from: Date | null; to: Date | null };
 
-class Broken extends Error {
-  constructor(readonly flaw: LogFlaw) {
-    super(flaw.why);
-  }
-}
-
-const broken = (file: string, line: number | null, why: string) => new Broken({ file, line, why });
-
 export async function verifyLog(needs: LogVerifyNeeds, span: Span): Promise<LogVerification> {
-  const counts: LogCounts = { files: 0, lines: 0, missing: 0 };
+  const counts: LogCounts = { files: 0, lines: 0, missing: 0, undrained: 0, unwritten: 0 };
   try {
     // What is said first and read afterwards is on disk by then.
     const said = await listSaid(needs.db, needs.instance);
+    await requireKnown(needs);
     await verifyFiles(needs, span, said, counts);
     return { outcome: "intact", ...counts };
   } catch (error) {
@@ -53,31 +56,57 @@ export async function verifyLog(needs: LogVerifyNeeds, span: Span): Promise<LogV
   }
 }
 
+async function requireKnown({ db, dir, instance }: LogVerifyNeeds): Promise<void> {
+  const { isKnown, haveOthersFiles } = await findGateways(db, instance);
+  const [file = "instance"] = listLogFiles(dir);
+  if (!isKnown && (file !== "instance" || haveOthersFiles))
+    throw broken(
+      file,
+      null,
+      `no gateway with the id ${instance}, which the data dir's \`instance\` says, ever ran over this database: either the data dir is another's, or somebody changed that file`,
+    );
+}
+
 async function verifyFiles(
   needs: LogVerifyNeeds,
   span: Span,
   said: readonly Said[],
   counts: LogCounts,
 ): Promise<void> {
+  const { dir, now, days } = needs;
+  const begins = (file: string) => span.from === null || endOf(file) > span.from.getTime();
   const inSpan = (file: string) =>
-    (span.from === null || endOf(file) > span.from.getTime()) &&
-    (span.to === null || endOf(file) - dayMs < span.to.getTime());
-  const all = listLogFiles(needs.dir);
+    begins(file) && (span.to === null || endOf(file) - dayMs < span.to.getTime());
+  const all = listLogFiles(dir);
   const files = all.filter(inSpan);
   const removed = new Set(said.filter(({ kind }) => kind === "removed").map(({ file }) => file));
-  const mayBeMissing = (file: string) =>
-    removed.has(file) || isDue(file, needs.now, needs.days) || !inSpan(file);
+  const mayBeMissing = (file: string) => removed.has(file) || isDue(file, now, days) || !inSpan(file);
   for (const { file, at, lines } of said)
     if (isLogFile(file) && !files.includes(file) && !mayBeMissing(file))
       throw broken(file, null, `the file is missing; at ${at} it had ${lines} lines`);
+  const witness = new Witness(needs);
   let before: Before = null;
   for (const file of files) {
     const isLast = file === all.at(-1);
     const anchors = said.filter((one) => one.file === file && one.kind !== "removed");
-    const link = await verifyFile({ dir: needs.dir, file, before, isLast, anchors, mayBeMissing }, counts);
-    before = { file, link };
+    const check: Check = { dir, file, before, isLast, anchors, mayBeMissing, witness };
+    before = { file, link: await verifyFile(check, counts) };
   }
+  counts.undrained = await witness.finish();
+  // A line may stand in a later file than its day's.
+  for (const file of all.filter((one) => begins(one) && !inSpan(one)))
+    for await (const { text } of linesOf(join(dir, file))) witness.note(readLine(text));
+  const gone = Math.max(
+    ...[...removed].filter(isLogFile).map(endOf),
+    days === null ? 0 : dayOf(now - days * dayMs),
+  );
+  const from = new Date(Math.max(0, gone, span.from?.getTime() ?? 0));
+  // The clock may have been ahead.
+  const to = span.to ?? new Date(now + 365 * dayMs);
+  counts.unwritten = await witness.requireLines({ from, to }, counts.missing);
 }
+
+const dayOf = (time: number): number => Math.floor(time / dayMs) * dayMs;
 
 type Before = { file: string; link: Link } | null;
 type Check = {
@@ -87,10 +116,11 @@ type Check = {
   isLast: boolean;
   anchors: readonly Said[];
   mayBeMissing: (file: string) => boolean;
+  witness: Witness;
 };
 
 async function verifyFile(check: Check, counts: LogCounts): Promise<Link> {
-  const { dir, file, isLast, anchors } = check;
+  const { dir, file, isLast, anchors, witness } = check;
   let link: Link | undefined;
   let number = 0;
   const hashes = new Map(anchors.map(({ lines }) => [lines, ""]));
@@ -105,6 +135,7 @@ async function verifyFile(check: Check, counts: LogCounts): Promise<Link> {
     if (hashes.has(number)) hashes.set(number, line.hash);
     if (line.members.kind === "gap") counts.missing += Number(line.members.missing);
     counts.lines += 1;
+    await witness.see(file, number, line);
   }
   counts.files += 1;
   for (const anchor of anchors) verifyAnchor(file, anchor, number, hashes.get(anchor.lines));

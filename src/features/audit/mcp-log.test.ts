@@ -3,7 +3,6 @@ import {
   appendFileSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   rmSync,
   statSync,
   truncateSync,
@@ -12,82 +11,37 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { silentLog } from "../../platform/log.ts";
 import { testDatabase, testDir } from "../../testing/cluster.ts";
-import { createRecord } from "./audit.ts";
-import { McpLog } from "./mcp-log.ts";
-import { createAnchors } from "./mcp-log-anchors.ts";
-import { type Link, linkLine, readLine } from "./mcp-log-line.ts";
-import { createLogSweep } from "./mcp-log-sweep.ts";
-import { type LogVerification, verifyLog } from "./mcp-log-verify.ts";
+import { decisionLogs, flawOf, forged, type LogPlace, type OpenLog } from "../../testing/decision-log.ts";
+import { linkLine, readLine } from "./mcp-log-line.ts";
 
 const { database, drop } = await testDatabase();
-const opened: McpLog[] = [];
-afterAll(async () => {
-  await Promise.all(opened.map((log) => log.close()));
-  await drop();
-});
 
 const noon = Date.UTC(2026, 10, 30, 12);
 const dayMs = 86_400_000;
 const [today, tomorrow, after] = ["mcp-20261130.jsonl", "mcp-20261201.jsonl", "mcp-20261202.jsonl"];
-let now = noon;
+
+const clock = { now: noon };
+const { newLog, write, closeAll } = decisionLogs(database, clock);
+afterAll(async () => {
+  await closeAll();
+  await drop();
+});
 beforeEach(() => {
-  now = noon;
+  clock.now = noon;
 });
 
-/** A data dir's MCP log, and hands that may change its files. */
-function newLog(on: { dir?: string; instance?: string; waitingMax?: number } = {}) {
-  const { dir = testDir().path, instance = crypto.randomUUID(), ...more } = on;
-  const needs = { database, record: createRecord(1), instance };
-  const open = () => {
-    const log = new McpLog({
-      ...{ dir, anchors: createAnchors(needs), clock: { now: () => now }, log: silentLog },
-      ...more,
-    });
-    opened.push(log);
-    return log;
-  };
-  const linesOf = (file: string) => readFileSync(join(dir, file), "utf8").split("\n").slice(0, -1);
-  return {
-    dir,
-    open,
-    linesOf,
-    membersOf: (file: string) => linesOf(file).map((line) => readLine(line)?.members ?? {}),
-    put: (file: string, lines: readonly string[]) =>
-      writeFileSync(join(dir, file), lines.map((line) => `${line}\n`).join("")),
-    sweep: createLogSweep(dir, needs),
-    verify: (days: number | null = null, span = { from: null as Date | null, to: null as Date | null }) =>
-      verifyLog({ db: database.db, dir, instance, days, now }, span),
-    said: async () =>
-      (
-        await database.sql`
-          select action, subject, details from audit
-          where action like 'mcp_log.%' and details ->> 'instance' = ${instance} order by id`
-      ).map(({ action, subject, details }) => [action, subject, details.lines]),
-  };
-}
-
-type Place = ReturnType<typeof newLog>;
-
-async function write(log: McpLog, count: number): Promise<void> {
-  for (let at = 0; at < count; at++) log.append(JSON.stringify({ at: new Date(now).toISOString(), n: at }));
-  await log.flush();
-}
-
 /** Three days with five decisions each, the first two closed. */
-async function threeDays(): Promise<Place & { log: McpLog }> {
+async function threeDays(): Promise<LogPlace & { log: OpenLog }> {
   const place = newLog();
   const log = place.open();
   for (let day = 0; day < 3; day++) {
-    now = noon + day * dayMs;
+    clock.now = noon + day * dayMs;
     await write(log, 5);
     await log.tend();
   }
   return { ...place, log };
 }
-
-const flawOf = (found: LogVerification) => (found.outcome === "broken" ? found.flaw : null);
 
 describe("the MCP log", () => {
   test("has one chained line for each decision, in a file of its day that only its owner reads", async () => {
@@ -99,7 +53,10 @@ describe("the MCP log", () => {
       ...{ kind: "opened", before: today, seq: 7 },
       prev: readLine(linesOf(today).at(-1) ?? "")?.hash,
     });
-    expect(await verify()).toEqual({ outcome: "intact", files: 3, lines: 18, missing: 0 });
+    expect(await verify()).toEqual({
+      outcome: "intact",
+      ...{ files: 3, lines: 18, missing: 0, undrained: 0, unwritten: 0 },
+    });
   });
 
   test("is written down in the audit log when a file begins, every hour, at a stop and when its day is over", async () => {
@@ -109,14 +66,14 @@ describe("the MCP log", () => {
     await log.tend();
     await write(log, 2);
     await log.tend();
-    now += 3_600_000;
+    clock.now += 3_600_000;
     await log.tend();
     await log.tend();
     await write(log, 1);
     await log.close();
     const anchored = (lines: number) => ["mcp_log.anchored", today, lines];
     expect(await said()).toEqual([anchored(3), anchored(5), anchored(6)]);
-    now += dayMs;
+    clock.now += dayMs;
     const next = open();
     await next.tend();
     await next.tend();
@@ -132,7 +89,7 @@ describe("the MCP log", () => {
     expect(membersOf(today).map(({ kind, cut_bytes }) => [kind, cut_bytes])[4]).toEqual(["resumed", 20]);
     expect(await verify()).toMatchObject({ outcome: "intact", lines: 7 });
     appendFileSync(join(dir, today), `{"seq":8,"at":"${"\0".repeat(4_000)}`);
-    now += dayMs;
+    clock.now += dayMs;
     await write(open(), 1);
     expect(await verify()).toMatchObject({ outcome: "intact", files: 2, lines: 9 });
   });
@@ -141,14 +98,14 @@ describe("the MCP log", () => {
     const { dir, open, verify } = newLog();
     await write(open(), 3);
     writeFileSync(join(dir, tomorrow), "");
-    now += dayMs;
+    clock.now += dayMs;
     await write(open(), 2);
     expect(await verify()).toMatchObject({ outcome: "intact", files: 2, lines: 7 });
   });
 
   test("holds up nobody while it cannot be written, and says how many lines are missing once it can", async () => {
     const dir = join(testDir().path, "audit");
-    const { open, membersOf, verify } = newLog({ dir, waitingMax: 400 });
+    const { open, membersOf, verify } = newLog({ dir, waitingMax: 8_000 });
     const log = open();
     await write(log, 30);
     expect(log.warnings()).toEqual([expect.stringMatching(/cannot be written: ENOENT; \d+ lines are lost/)]);
@@ -168,7 +125,9 @@ describe("the MCP log", () => {
     const { open, membersOf, verify } = newLog();
     const log = open();
     await write(log, 20_000);
-    expect(membersOf(today).flatMap(({ n }) => n ?? [])).toEqual(Array.from({ length: 20_000 }, (_, n) => n));
+    expect(membersOf(today).flatMap(({ bytes_in }) => bytes_in ?? [])).toEqual(
+      Array.from({ length: 20_000 }, (_, n) => n),
+    );
     expect(await verify()).toMatchObject({ outcome: "intact", lines: 20_001 });
   });
 });
@@ -178,7 +137,7 @@ describe("specgate audit verify on the MCP log", () => {
     const place = await threeDays();
     const files = [today, tomorrow, after];
     const deeds: Record<string, (lines: string[], at: number) => string[]> = {
-      change: (lines, at) => lines.with(at, (lines[at] ?? "").replace(/"n":\d/, '"n":9')),
+      change: (lines, at) => lines.with(at, (lines[at] ?? "").replace(/"bytes_in":\d/, '"bytes_in":9')),
       remove: (lines, at) => lines.toSpliced(at, 1),
       repeat: (lines, at) => lines.toSpliced(at, 0, lines[at] ?? ""),
       swap: (lines, at) => lines.with(at, lines[at + 1] ?? "").with(at + 1, lines[at] ?? ""),
@@ -204,17 +163,13 @@ describe("specgate audit verify on the MCP log", () => {
   });
 
   test("finds a file that was written anew with sound hashes", async () => {
-    const { linesOf, membersOf, put, verify } = await threeDays();
+    const { linesOf, put, verify } = await threeDays();
     for (const file of [today, after]) {
       const lines = linesOf(file);
-      const members = membersOf(file);
-      let link: Link = { seq: Number(members[0]?.seq) - 1, hash: String(members[0]?.prev) };
-      const forged = members.map(({ seq: _, ...rest }, at) => {
-        const linked = linkLine(link, JSON.stringify(at === 3 ? { ...rest, n: 99 } : rest));
-        link = linked.link;
-        return linked.line;
-      });
-      put(file, forged);
+      put(
+        file,
+        forged(lines, (members, at) => (at === 3 ? { ...members, bytes_in: 99 } : members)),
+      );
       expect(flawOf(await verify())).toMatchObject({
         file,
         line: 6,
@@ -259,7 +214,7 @@ describe("specgate audit verify on the MCP log", () => {
     }
     const { dir, verify } = await threeDays();
     unlinkSync(join(dir, today));
-    now = noon + 31 * dayMs;
+    clock.now = noon + 31 * dayMs;
     expect(await verify(30)).toMatchObject({ outcome: "intact", files: 2 });
     expect(flawOf(await verify(31))).toMatchObject({ file: today });
   });
@@ -274,16 +229,16 @@ describe("specgate audit verify on the MCP log", () => {
 
   test("tells a file that went because its time was over from one that is gone", async () => {
     const { dir, sweep, said, verify, log } = await threeDays();
-    now = noon + 11 * dayMs;
-    const terms = { now, days: 10 };
+    clock.now = noon + 11 * dayMs;
+    const terms = { now: clock.now, days: 10 };
     const bytes = statSync(join(dir, today)).size;
     expect(await sweep(terms, { dryRun: true })).toEqual({ files: 1, bytes });
-    expect(await sweep({ now, days: null }, { dryRun: false })).toEqual({ files: 0, bytes: 0 });
+    expect(await sweep({ now: clock.now, days: null }, { dryRun: false })).toEqual({ files: 0, bytes: 0 });
     expect(await sweep(terms, { dryRun: false })).toEqual({ files: 1, bytes });
     expect((await said()).at(-1)).toEqual(["mcp_log.removed", today, undefined]);
     // Though files are kept for longer from now on.
     expect(await verify(null)).toMatchObject({ outcome: "intact", files: 2 });
-    await sweep({ now: now + 5 * dayMs, days: 10 }, { dryRun: false });
+    await sweep({ now: clock.now + 5 * dayMs, days: 10 }, { dryRun: false });
     await write(log, 2);
     expect(await verify(null)).toMatchObject({ outcome: "intact", files: 1 });
   });
@@ -296,7 +251,7 @@ describe("specgate audit verify on the MCP log", () => {
     unlinkSync(join(dir, today));
     await log.tend();
     expect(flawOf(await verify())).toMatchObject({ file: today, line: null });
-    now += 1_000;
+    clock.now += 1_000;
     await write(log, 9);
     expect(membersOf(today)).toHaveLength(10);
     expect(flawOf(await verify())).toMatchObject({ file: today, line: 4 });

@@ -15,6 +15,7 @@ import { sha256 } from "./canonical.ts";
 import type { Anchors } from "./mcp-log-anchors.ts";
 import { endOf, fileOf, listLogFiles, readLogEnd } from "./mcp-log-files.ts";
 import { type Link, type LogMark, linkLine, noLink } from "./mcp-log-line.ts";
+import { type Before, type Lost, readBefore } from "./mcp-log-lost.ts";
 
 export type McpLogNeeds = {
   /** Where the files are. */
@@ -46,6 +47,10 @@ const retryMs = 1_000;
 const pieceCharacters = 256 * 1024;
 const waitingCharactersMax = 16 * 1024 * 1024;
 const anchorMs = 3_600_000;
+/** The audit log hears soon of a file that was begun: before that nobody could tell that it was taken away. */
+const firstAnchorMs = 250;
+const restoreAgainMs = 5_000;
+const dayMs = 86_400_000;
 
 export class McpLog {
   readonly #needs: McpLogNeeds;
@@ -59,9 +64,13 @@ export class McpLog {
   /** Whatever touches the files, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** How the files stood at the start; null when that could not be read. */
+  readonly #before: Before | null;
+  #firstAnchor: ReturnType<typeof setTimeout> | null = null;
 
   constructor(needs: McpLogNeeds) {
     this.#needs = needs;
+    this.#before = this.#readBefore();
     this.#rounds = keepRounds({ firstMs: 5_000, everyMs: 60_000 }, () => this.tend());
   }
 
@@ -77,12 +86,54 @@ export class McpLog {
     this.#schedule(pauseMs);
   }
 
+  /** Writes what an earlier run took with it, as soon as somebody can say what that is. */
+  async restore(find: (before: Before) => Promise<Lost>): Promise<void> {
+    while (!this.#closed && this.#before !== null) {
+      try {
+        const { lines, missing } = await find(this.#before);
+        if (this.#closed) return;
+        for (const line of lines) this.append(line);
+        if (missing > 0) this.#waiting.push({ file: fileOf(this.#needs.clock.now()), missing });
+        if (lines.length > 0)
+          this.#needs.log.warn("lines of the MCP log were lost and are written again", {
+            lines: lines.length,
+            missing,
+          });
+        return;
+      } catch (error) {
+        if (this.#closed) return;
+        this.#needs.log.warn("it cannot be seen right now which lines of the MCP log were lost", { error });
+        await Bun.sleep(restoreAgainMs);
+      }
+    }
+  }
+
+  #readBefore(): Before | null {
+    try {
+      return readBefore(this.#needs.dir);
+    } catch (error) {
+      this.#needs.log.warn("the MCP log of earlier starts cannot be read", { error });
+      return null;
+    }
+  }
+
   /** What an operator should know. */
   warnings(): string[] {
+    return [...this.#unwritten(), ...this.#aheadOfClock()];
+  }
+
+  #unwritten(): string[] {
     if (this.#failing === null) return [];
     const missing = this.#missing + this.#uncounted();
     const lost = missing === 0 ? "" : `; ${missing} lines are lost so far`;
     return [`the MCP log in the data dir cannot be written: ${this.#failing}${lost}`];
+  }
+
+  /** Lines never go back to an earlier day's file, so that one is never over. */
+  #aheadOfClock(): string[] {
+    const opened = this.#open;
+    if (opened === null || endOf(opened.file) - 2 * dayMs < this.#needs.clock.now()) return [];
+    return [`the MCP log goes on in ${opened.file}, a day that is still to come: the clock was ahead once`];
   }
 
   /** Resolves when what waits has been tried. */
@@ -94,7 +145,7 @@ export class McpLog {
   tend(): Promise<void> {
     return this.#inTurn(async () => {
       await this.#leaveWhatIsOver();
-      await this.#anchor(false);
+      await (this.#open === null ? this.#anchorLeft() : this.#anchor(false));
       await this.#closeOlder();
     }).catch((error: unknown) => this.#needs.log.warn("the MCP log cannot be tended right now", { error }));
   }
@@ -103,7 +154,9 @@ export class McpLog {
     this.#closed = true;
     await this.#rounds.stop();
     await this.flush();
-    await Promise.race([this.#inTurn(() => this.#anchor(true)), Bun.sleep(2_000)]).catch(() => undefined);
+    if (this.#firstAnchor !== null) clearTimeout(this.#firstAnchor);
+    const anchor = () => (this.#open === null ? this.#anchorLeft() : this.#anchor(true));
+    await Promise.race([this.#inTurn(anchor), Bun.sleep(2_000)]).catch(() => undefined);
     const { log } = this.#needs;
     if (this.#waiting.length > 0) log.error("lines of the MCP log are lost", { lines: this.#waiting.length });
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -174,7 +227,15 @@ export class McpLog {
     for (const one of taken) if ("missing" in one) this.#missing += one.missing;
     opened.bytes += bytes.length;
     opened.link = link;
+    if (opened.mark !== null && !this.#closed) this.#anchorSoon();
     opened.mark = null;
+  }
+
+  #anchorSoon(): void {
+    this.#firstAnchor ??= setTimeout(() => {
+      this.#firstAnchor = null;
+      void this.tend();
+    }, firstAnchorMs);
   }
 
   #gapOf(missing: number): string {
@@ -253,6 +314,16 @@ export class McpLog {
     await opened.handle.datasync();
     await this.#needs.anchors.write({ file, lines: link.seq - firstSeq + 1, ...link }, false);
     opened.anchored = { seq: link.seq, at: now };
+  }
+
+  /** What an earlier run left may go without a decision for long. */
+  async #anchorLeft(): Promise<void> {
+    const { dir, anchors, clock } = this.#needs;
+    const file = listLogFiles(dir).at(-1);
+    if (file === undefined || endOf(file) <= clock.now()) return;
+    const { last, firstSeq } = readLogEnd(dir, file);
+    if (last === undefined || (await anchors.last(file)) === last.hash) return;
+    await anchors.write({ file, lines: last.seq - firstSeq + 1, seq: last.seq, hash: last.hash }, false);
   }
 
   async #closeOlder(): Promise<void> {

@@ -12,6 +12,7 @@ import type { Cursors } from "../../platform/page.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { rankOf } from "./catalogue.ts";
 import type { Exchange } from "./exchange.ts";
+import { servedRevision } from "./message.ts";
 import { type Answered, isAnswered, type ParamsOf, readParams } from "./params.ts";
 import { invalidParams, Refused } from "./refusals.ts";
 import { Running, type RunningNeeds } from "./running.ts";
@@ -71,7 +72,10 @@ export class Answers {
     return server;
   }
 
-  /** Changes are told on streams of 2026-07-28 alone: those before it would need a session. */
+  /**
+   * Changes are told on streams of 2026-07-28 alone: those before it would need a session. Clients before it also set the
+   * level of log messages as a matter of course; any is kept, since none are sent.
+   */
   #optionsOf(isModern: boolean): ServerOptions {
     const { resources, prompts } = this.#needs;
     return {
@@ -81,8 +85,9 @@ export class Answers {
         ...(resources.length === 0 ? {} : { resources: { listChanged: isModern, subscribe: isModern } }),
         ...(prompts.length === 0 ? {} : { prompts: { listChanged: false } }),
         ...(resources.length + prompts.length === 0 ? {} : { completions: {} }),
-        ...(this.#needs.catalogue.hasProtocolTools ? { logging: {} } : {}),
+        ...(!isModern || this.#needs.catalogue.hasProtocolTools ? { logging: {} } : {}),
       },
+      ...(isModern ? { supportedProtocolVersions: [servedRevision] } : {}),
       cacheHints: {
         "tools/list": { ttlMs: 30_000, cacheScope: "private" },
         "prompts/list": { ttlMs: 300_000, cacheScope: "private" },
@@ -101,6 +106,8 @@ export class Answers {
   }
 
   async #perform(exchange: Exchange, method: Answered, context: ServerContext): Promise<Result> {
+    // The caller left, or its rights did, before anything was begun.
+    if (context.mcpReq.signal.aborted) throw new ProtocolError(-32_603, "The caller has left.");
     exchange.isPerformed = true;
     exchange.verdict = "allowed";
     try {

@@ -6,8 +6,9 @@
  * spellings, is a list where a text should be, a number in quotes, a path with `..` in it. That allows nothing, and is
  * denied. Members are found as their own, so `constructor` and `__proto__` are names like others.
  */
+import { hasLongMarkRun, nfkc } from "../../platform/nfkc.ts";
 import type { Condition } from "./contract.ts";
-import { looseOf, pathOf, TextReading } from "./text-reading.ts";
+import { looseOf, numbersIn, placesOf, TextReading } from "./text-reading.ts";
 
 export type CompiledCondition = {
   readonly path: string;
@@ -89,7 +90,8 @@ export class Arguments {
     const known = this.#spellings.get(value);
     if (known !== undefined) return known;
     const keys = Object.keys(value);
-    const spellings = keys.length > lookedAtMax ? null : spellingsOf(keys);
+    const isTooMuch = keys.length > lookedAtMax || keys.some(hasLongMarkRun);
+    const spellings = isTooMuch ? null : spellingsOf(keys);
     this.#spellings.set(value, spellings);
     return spellings;
   }
@@ -114,8 +116,7 @@ function spellingsOf(keys: readonly string[]): Spellings {
 
 /** Go's decoder takes `ENV` and `ſ` for what they look like, others take `projectId` for `project_id`. */
 const fold = (name: string): string => {
-  const plain = name
-    .normalize("NFKC")
+  const plain = nfkc(name)
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}*]/gu, "");
   return plain === "" ? name : plain;
@@ -139,34 +140,43 @@ function equality(values: readonly Scalar[]): Tests {
       if (typeof given === "boolean") return texts.has(String(given)) || numbers.has(Number(given));
       // `yes`, 1 and "on" are true to many: only the other of the two is plainly something else.
       if (hasBoolean) return true;
-      const { loose } = read(String(given));
-      return texts.has(loose) || numbersIn(loose).some((number) => numbers.has(number));
+      const reading = read(String(given));
+      if (reading.marks.isOverloaded) return true;
+      return texts.has(reading.loose) || reading.numbers.some((number) => numbers.has(number));
     },
   };
 }
 
-/** Which numbers a text may be taken for: by those who read it whole, and by those who stop where it ends to be one. */
-function numbersIn(loose: string): number[] {
-  if (loose === "") return [];
-  return [Number(loose), Number.parseFloat(loose)].filter((number) => !Number.isNaN(number));
-}
-
 function beginning(value: string): Tests {
-  const path = pathOf(looseOf(value));
+  const places = placesOf(value, looseOf(value));
+  const longestPlace = Math.max(...places.map(({ length }) => length));
+  const href = value.includes("://") ? (URL.parse(value)?.href ?? null) : null;
   const isRoot = /^\/+$/.test(value);
   const [hasSlash, hasBackslash] = [value.includes("/"), value.includes("\\")];
   const isPlain = ({ marks }: TextReading): boolean =>
     !marks.isTwisted && !(marks.hasBackslash && !hasBackslash) && !(marks.hasDoubleSlash && hasSlash);
+  // Where a shell reads it, a file may be named by less than its name.
+  const isExpanded = ({ places: [place = ""] }: TextReading): boolean => {
+    if (!hasSlash || href !== null) return false;
+    const start = place.slice(0, longestPlace + 1);
+    const at = start.search(/[*?[{$`'"]/);
+    return at !== -1 && places.some((wanted) => wanted.startsWith(start.slice(0, at)));
+  };
   return {
-    holds: (given, read) => typeof given === "string" && given.startsWith(value) && isPlain(read(given)),
+    holds: (given, read) =>
+      typeof given === "string" &&
+      given.startsWith(value) &&
+      isPlain(read(given)) &&
+      (href === null || read(given).href?.startsWith(href) === true),
     mayHold(given, read) {
       if (!isClear(given)) return true;
       const reading = read(String(given));
       // A shell's home, a variable, an escape: it leads where only its reader knows.
-      if (!isPlain(reading) || /^[~$%]/.test(reading.text)) return true;
+      if (!isPlain(reading) || /^[~$%]/.test(reading.text) || isExpanded(reading)) return true;
       // Not only loosely: where it ends, an accent may begin that makes another letter of its last.
       if (reading.text.startsWith(value)) return true;
-      return isRoot ? /^(?:file:)?\//.test(reading.loose) : reading.path.startsWith(path);
+      if (isRoot) return /^(?:file:)?\//.test(reading.loose);
+      return reading.places.some((place) => places.some((wanted) => place.startsWith(wanted)));
     },
   };
 }
@@ -175,8 +185,9 @@ const most = (value: number): Tests => ({
   holds: (given) => typeof given === "number" && Number.isFinite(given) && given <= value,
   mayHold(given, read) {
     if (!isClear(given) || typeof given === "boolean") return true;
-    const number = typeof given === "number" ? given : Number(read(given).loose);
-    return !(Number.isFinite(number) && number > value);
+    if (typeof given === "number") return given <= value;
+    const { loose, numbers } = read(given);
+    return !Number.isFinite(Number(loose)) || numbers.some((number) => number <= value);
   },
 });
 

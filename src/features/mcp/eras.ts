@@ -6,63 +6,79 @@
  * protocol itself may stream.
  */
 import {
-  createMcpHandler,
-  type McpHttpHandler,
+  type JSONRPCRequest,
+  PerRequestHTTPServerTransport,
   type Server,
   WebStandardStreamableHTTPServerTransport,
 } from "@modelcontextprotocol/server";
 import type { Exchange } from "./exchange.ts";
 import { keepAliveMs } from "./listen.ts";
+import { servedRevision } from "./message.ts";
 
-/** The caller has left; nobody reads what is answered (as nginx says it). */
+/** The caller has left, or may not hear it any more; nobody reads what is answered (as nginx says it). */
 export const gone = 499;
+
+const classification = { era: "modern", revision: servedRevision } as const;
 
 export class Eras {
   readonly #serverOf: (exchange: Exchange) => Server;
-  readonly #modern: McpHttpHandler;
+  readonly #open = new Set<() => void>();
 
   /** `serverOf` makes one for each request. */
   constructor(serverOf: (exchange: Exchange) => Server) {
     this.#serverOf = serverOf;
-    this.#modern = createMcpHandler(({ authInfo }) => serverOf(authInfo?.extra?.exchange as Exchange), {
-      legacy: "reject",
-      keepAliveMs,
-    });
   }
 
-  answer(exchange: Exchange): Promise<Response> {
-    if (exchange.era === "legacy") return this.#answerLegacy(exchange);
-    const authInfo = { token: "", clientId: exchange.principal.id, scopes: [], extra: { exchange } };
-    return this.#modern.fetch(exchange.request, { parsedBody: exchange.message?.value, authInfo });
-  }
-
-  close(): Promise<void> {
-    return this.#modern.close();
-  }
-
-  async #answerLegacy(exchange: Exchange): Promise<Response> {
-    const { request } = exchange;
-    const isStream = exchange.isStreamed;
+  /** At once when the caller leaves, or the exchange is over: what is under way is told so, and may still do its work. */
+  async answer(exchange: Exchange): Promise<Response> {
+    const { signal } = exchange.request;
+    if (signal.aborted || exchange.isOver) return leftAlone();
     const server = this.#serverOf(exchange);
-    const transport = new WebStandardStreamableHTTPServerTransport({
-      enableJsonResponse: !isStream,
-      keepAliveMs,
-    });
-    await server.connect(transport);
     const left = Promise.withResolvers<Response>();
     const leave = () => {
-      void server.close();
-      left.resolve(new Response(null, { status: gone }));
+      left.resolve(leftAlone());
+      end();
     };
-    request.signal.addEventListener("abort", leave, { once: true });
-    if (request.signal.aborted) leave();
-    const answered = transport.handleRequest(request, { parsedBody: exchange.message?.value });
-    const response = await Promise.race([answered, left.promise]);
-    if (isStream && response.body !== null) return closingAfter(response, () => void server.close());
-    request.signal.removeEventListener("abort", leave);
-    void server.close();
+    const end = () => {
+      signal.removeEventListener("abort", leave);
+      exchange.onOver = null;
+      this.#open.delete(leave);
+      void server.close();
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    exchange.onOver = leave;
+    this.#open.add(leave);
+    const speak = exchange.era === "legacy" ? speakLegacy : speakModern;
+    const response = await Promise.race([speak(server, exchange), left.promise]);
+    if (exchange.isStreamed && response.body !== null) return closingAfter(response, end);
+    end();
     return response;
   }
+
+  /** Cuts what is under way. */
+  close(): void {
+    for (const leave of [...this.#open]) leave();
+  }
+}
+
+const leftAlone = (): Response => new Response(null, { status: gone });
+
+/** The message was read and its headers held against it before: nothing is left to ask but what it answers. */
+async function speakModern(server: Server, exchange: Exchange): Promise<Response> {
+  const { request, message, isStreamed } = exchange;
+  const responseMode = isStreamed ? "auto" : "json";
+  const transport = new PerRequestHTTPServerTransport({ classification, responseMode, keepAliveMs });
+  await server.connect(transport);
+  return transport.handleMessage(message?.value as JSONRPCRequest, { request });
+}
+
+async function speakLegacy(server: Server, { request, message, isStreamed }: Exchange): Promise<Response> {
+  const transport = new WebStandardStreamableHTTPServerTransport({
+    enableJsonResponse: !isStreamed,
+    keepAliveMs,
+  });
+  await server.connect(transport);
+  return transport.handleRequest(request, { parsedBody: message?.value });
 }
 
 /** The same answer; `close` is called when its last byte is out, or nobody wants it any more. */

@@ -42,6 +42,8 @@ export class Exchange {
   /** Beside the gateway's own limit. */
   resultBytesMax = Number.POSITIVE_INFINITY;
   tool: "ok" | "error" | null = null;
+  /** The code of what this gateway, and not the tool, said that went wrong. */
+  failure: string | null = null;
   /** What the answer is, whatever the protocol's library makes of it. */
   instead: Refused | null = null;
   /** The code of the JSON-RPC error that it ended with. */
@@ -51,13 +53,24 @@ export class Exchange {
   /** Whether it came as far as to what was asked for. */
   isPerformed = false;
   isRecorded = false;
-  /** Whether its credential ended, or what that may do has changed, since it was looked at. */
-  isOver = false;
+  /** Whoever answers it, to be told at once. */
+  onOver: (() => void) | null = null;
+  #isOver = false;
 
   constructor({ call, principal, request }: OpenedBy) {
     this.call = call;
     this.principal = principal;
     this.request = request;
+  }
+
+  /** Whether its credential ended, or what that may do has changed, since it was looked at. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.onOver?.();
   }
 
   /** Whether its answer may begin before it ends: what speaks the protocol itself may have more than one thing to say. */
@@ -94,6 +107,8 @@ export class Exchange {
 
   decision({ transport, rpc, bytesOut }: Outcome): McpDecision {
     const milliseconds = performance.now() - this.call.startedAt;
-    return { ...this.intent(), bytesOut, outcome: { transport, rpc, tool: this.tool }, milliseconds };
+    const code = this.failure === null ? {} : { code: this.failure };
+    const outcome = { transport, rpc, tool: this.tool, ...code };
+    return { ...this.intent(), bytesOut, outcome, milliseconds };
   }
 }

@@ -284,6 +284,7 @@ test("before 2026-07-28 there is no such method, and nothing says that there is"
     resources: { listChanged: false, subscribe: false },
     prompts: { listChanged: false },
     completions: {},
+    logging: {},
   });
   const discovered = await rpc(robo, "server/discover");
   expect(discovered.result?.capabilities).toEqual({

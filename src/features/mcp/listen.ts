@@ -46,6 +46,7 @@ export type Opened = { readonly response: Response; readonly end: () => void };
 
 const streamsPerCredential = 100;
 const urisMax = 1_000;
+const uriCharactersMax = 256;
 /** Under Bun's idle timeout, and under what proxies put up with. */
 export const keepAliveMs = 8_000;
 const lookMs = 1_000;
@@ -164,11 +165,17 @@ function wantedBy({ message }: Exchange): Wanted {
   const uris = Array.isArray(resourceSubscriptions) ? resourceSubscriptions : [];
   if (uris.length > urisMax)
     throw wrongParams(`\`notifications.resourceSubscriptions\` may name ${urisMax} resources at most.`);
+  if (uris.some((uri) => typeof uri === "string" && uri.length > uriCharactersMax))
+    throw wrongParams(
+      `A URI in \`notifications.resourceSubscriptions\` is longer than ${uriCharactersMax} characters.`,
+    );
   return { tools: toolsListChanged === true, resources: resourcesListChanged === true, uris: new Set(uris) };
 }
 
-/** A reader that is slower than this many events is let go. */
-const waitingMax = 2_000;
+/** A reader that leaves more than this unread is let go. */
+const waitingBytesMax = 524_288;
+/** The most that an event has, beside the id of its stream, which stands in each. */
+const eventBytesMax = 256;
 
 class Stream {
   readonly principal: Principal;
@@ -183,7 +190,9 @@ class Stream {
   #shown: readonly Offered[] | null = null;
   /** Kinds of things that its caller may read. */
   #kinds: ReadonlySet<string> = new Set();
+  /** Events, and how many of them may be unread. */
   #waiting = 0;
+  #waitingMax = 0;
   #isOver = false;
 
   constructor(principal: Principal, wanted: Wanted, onEnd: () => void) {
@@ -205,6 +214,8 @@ class Stream {
     };
     this.#handler = createMcpHandler(serverOf, { legacy: "reject", bus, keepAliveMs });
     this.#end = setTimeout(() => this.end(), lifeMs);
+    const idBytes = Buffer.byteLength(JSON.stringify(exchange.id));
+    this.#waitingMax = Math.floor(waitingBytesMax / (eventBytesMax + idBytes));
     const parsedBody = exchange.message?.value;
     const response = await this.#handler.fetch(exchange.request, { parsedBody });
     const { body } = response;
@@ -259,7 +270,7 @@ class Stream {
     if (this.#isOver) return;
     this.#waiting += 1;
     for (const listener of this.#listeners) listener(event);
-    if (this.#waiting > waitingMax) this.end();
+    if (this.#waiting > this.#waitingMax) this.end();
   }
 
   /** The same bytes; what the reader has not taken yet is counted. */

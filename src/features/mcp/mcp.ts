@@ -8,26 +8,31 @@
 import { classifyInboundRequest } from "@modelcontextprotocol/server";
 import type { McpRecords, McpVerdict } from "../../db/mcp-decision.ts";
 import type { GatewayConfig } from "../../platform/config.ts";
-import { asFailure } from "../../platform/failure.ts";
+import { asFailure, Failure } from "../../platform/failure.ts";
 import { type OpenedBy, unauthenticated } from "../../platform/guard.ts";
 import { isEndedBy } from "../../platform/principal.ts";
 import type { Allowlist } from "./allowlist.ts";
 import { Answers, type AnswersNeeds } from "./answers.ts";
+import { Bodies } from "./bodies.ts";
 import { Catalogue, type Offered } from "./catalogue.ts";
 import { Eras, gone } from "./eras.ts";
 import { type Admitted, Exchange } from "./exchange.ts";
 import { findArgumentMismatch, findMismatch } from "./headers.ts";
 import { Listening, type ListenNeeds } from "./listen.ts";
-import { idOf, isObject, type Message, messageOf, readSent } from "./message.ts";
-import { isAnswered, readParams } from "./params.ts";
+import { idOf, isObject, type Message, messageOf, readSent, servedRevision } from "./message.ts";
+import { isAnswered, readInitialize, readParams } from "./params.ts";
 import {
   argumentsDenied,
   bodyOf,
+  errorIn,
   headersDisagree,
+  inShort,
   insufficientScope,
   Refused,
   refusedBy,
   responseOf,
+  resultTooLarge,
+  revisionNotServed,
   shuttingDown,
   unknownTool,
   wrongParams,
@@ -46,10 +51,16 @@ export type McpNeeds = Omit<AnswersNeeds, "catalogue"> &
 
 /** Nothing is asked for and nothing told in these, so that there is nothing to write down. */
 const unrecorded = new Set(["initialize", "ping", "server/discover", "logging/setLevel"]);
-const servedRevision = "2026-07-28";
 /** The most that Bun waits for a connection on which nothing happens, short of for ever; an upstream has its own limit. */
 const quietSecondsMax = 255;
 const methodNotFound = -32_601;
+/** A page of a list holds one tool at least, however small an answer may be. */
+const listBytesMax = 131_072;
+/** For what the protocol adds around a result. */
+const frameBytes = 4_096;
+
+const endedMeanwhile = (): Failure =>
+  unauthenticated("This credential ended, or what it may do has changed, while this was under way.");
 
 export class Mcp {
   readonly #needs: McpNeeds;
@@ -57,6 +68,7 @@ export class Mcp {
   readonly #answers: Answers;
   readonly #eras: Eras;
   readonly #listening: Listening;
+  readonly #bodies: Bodies;
   #underWay = 0;
   #isClosing = false;
 
@@ -67,18 +79,36 @@ export class Mcp {
     this.#answers = new Answers(inner);
     this.#eras = new Eras((exchange) => this.#answers.serverFor(exchange));
     this.#listening = new Listening(inner);
+    this.#bodies = new Bodies();
   }
 
   /** Throws 401 alone; every other refusal is an answer under the request's own id. */
-  async answer(opened: OpenedBy): Promise<Response> {
+  answer(opened: OpenedBy): Promise<Response> {
+    return this.#through(opened, (exchange) => this.#answer(exchange));
+  }
+
+  /** There are no sessions here, so there is none to listen to or to end (MCP 2025-11-25, Streamable HTTP). */
+  refuseMethod(opened: OpenedBy): Promise<Response> {
+    return this.#through(opened, () => {
+      throw new Failure(
+        "method",
+        "method_not_allowed",
+        "Send messages with POST: this server keeps no sessions.",
+        { headers: { allow: "POST" } },
+      );
+    });
+  }
+
+  async #through(opened: OpenedBy, work: (exchange: Exchange) => Promise<Response>): Promise<Response> {
     const exchange = new Exchange(opened);
     const { principal } = exchange;
     const stop = this.#needs.onRevoked((subject) => {
-      exchange.isOver ||= isEndedBy(principal, subject) || subject.startsWith(`${principal.userId} `);
+      if (isEndedBy(principal, subject) || subject.startsWith(`${principal.userId} `)) exchange.end();
     });
     this.#underWay += 1;
     try {
-      return await this.#answer(exchange);
+      this.#requireEntry(exchange);
+      return await work(exchange);
     } catch (error) {
       return await this.#refuse(exchange, error);
     } finally {
@@ -103,21 +133,27 @@ export class Mcp {
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#listening.close();
-    await this.#eras.close();
+    this.#eras.close();
+  }
+
+  /** Nothing is read of what somebody sends who may not even look. */
+  #requireEntry({ principal, call }: Exchange): void {
+    if (!principal.scopes.has("mcp:read"))
+      throw insufficientScope(["mcp:read"], principal.scopes, this.#needs.resourceMetadata(call.url));
   }
 
   async #answer(exchange: Exchange): Promise<Response> {
     if (this.#isClosing) throw shuttingDown();
     const message = await this.#read(exchange);
-    const { isModern, isServed } = this.#classify(exchange, message);
+    const { isModern, revision } = this.#classify(exchange, message);
     if (message.kind !== "request") return new Response(null, { status: 202 });
     const judge = await this.#needs.allowlist.for(exchange.principal);
     this.#requireLive(exchange);
     exchange.judge = judge;
-    // Of another revision: the library says which ones there are.
-    if (!isServed) return this.#settle(exchange, await this.#eras.answer(exchange));
+    if (isModern && revision !== servedRevision) throw revisionNotServed(revision);
     if (message.method === "tools/call") exchange.admitted = await this.#admit(exchange, message);
     else if (isAnswered(message.method)) readParams(message.method, message);
+    else if (message.method === "initialize" && !isModern) await readInitialize(message);
     if (isModern && message.method === "subscriptions/listen") return this.#listen(exchange);
     // A tool may take longer than a quiet connection is kept.
     if (exchange.offered?.kind === "upstream") exchange.call.stayOpen();
@@ -126,7 +162,11 @@ export class Mcp {
   }
 
   async #read(exchange: Exchange): Promise<Message> {
-    const sent = await readSent(exchange.request, this.#needs.gateway().limits.mcp.bodyBytesMax);
+    const { bodyBytesMax } = this.#needs.gateway().limits.mcp;
+    const holder = exchange.principal.holderId;
+    const sent = await readSent(exchange.request, (request) =>
+      this.#bodies.read(request, holder, bodyBytesMax),
+    );
     exchange.bytesIn = sent.bytes;
     exchange.id = idOf(sent);
     // A body may take its time, and rights may end meanwhile.
@@ -137,14 +177,11 @@ export class Mcp {
   }
 
   #requireLive({ isOver, principal }: Exchange): void {
-    if (isOver || principal.expiresAt <= this.#needs.clock.now())
-      throw unauthenticated(
-        "This credential ended, or what it may do has changed, while this was under way.",
-      );
+    if (isOver || principal.expiresAt <= this.#needs.clock.now()) throw endedMeanwhile();
   }
 
   /** Which revision it speaks. Throws for headers that say something else than the body. */
-  #classify(exchange: Exchange, message: Message): { isModern: boolean; isServed: boolean } {
+  #classify(exchange: Exchange, message: Message): { isModern: boolean; revision: string | undefined } {
     const { headers } = exchange.request;
     const header = (name: string) => headers.get(name) ?? undefined;
     const outcome = classifyInboundRequest({
@@ -163,10 +200,11 @@ export class Mcp {
       throw new Refused("malformed", { status, code, message: said, details: data });
     }
     const isModern = outcome.kind === "modern";
-    const isServed = !isModern || outcome.classification.revision === servedRevision;
+    const revision = isModern ? outcome.classification.revision : undefined;
+    const isServed = !isModern || revision === servedRevision;
     const mismatch = isServed ? findMismatch(headers, message, isModern) : null;
     if (mismatch !== null) throw headersDisagree(mismatch);
-    return { isModern, isServed };
+    return { isModern, revision };
   }
 
   /** Find, judge, scopes, rate: in this order, so that nothing about a hidden tool is told before it is hidden. */
@@ -219,17 +257,37 @@ export class Mcp {
     // Who speaks the protocol itself has written its record before its last word.
     if (exchange.isStreamed && answered.body !== null) return answered;
     if (answered.status === gone) await exchange.work;
+    if (exchange.isOver) return this.#withhold(exchange);
     if (exchange.instead !== null) throw exchange.instead;
-    const text = await answered.text();
-    const rpc = exchange.rpc ?? errorCodeIn(text);
+    const given = await answered.text();
+    const error = errorIn(given);
+    // What the library says by itself is said under the id that it was asked with, and in short.
+    const text = error === null || exchange.isPerformed ? given : inShort(error, exchange.id);
+    const rpc = exchange.rpc ?? error?.code ?? null;
     // What the library itself makes of a result that is none.
     if (exchange.isPerformed && rpc !== null && exchange.tool !== null) exchange.tool = "error";
     if (!exchange.isPerformed) exchange.verdict = verdictOf(rpc);
     const isQuiet = unrecorded.has(exchange.message?.method ?? "") && rpc === null && answered.ok;
     const bytesOut = Buffer.byteLength(text);
+    this.#requireRoom(exchange, bytesOut);
     if (!isQuiet) await this.#record(exchange, { transport: answered.status, rpc, bytesOut });
+    if (exchange.isOver) throw endedMeanwhile();
     answered.headers.set("cache-control", "no-store");
     return new Response(text, { status: answered.status, headers: answered.headers });
+  }
+
+  /** What was done stands and is written down; whose rights ended meanwhile does not hear of it. */
+  async #withhold(exchange: Exchange): Promise<never> {
+    const outcome = { transport: 401, rpc: exchange.rpc, bytesOut: 0 };
+    if (exchange.isPerformed) await this.#record(exchange, outcome);
+    throw endedMeanwhile();
+  }
+
+  /** The last look: whoever answers keeps within its own bytes, and should one not, that is no reason to send it. */
+  #requireRoom(exchange: Exchange, bytes: number): void {
+    const bytesMax = Math.max(this.#needs.gateway().limits.mcp.resultBytesMax, listBytesMax) + frameBytes;
+    if (bytes > bytesMax)
+      throw resultTooLarge(bytes, bytesMax, exchange.isPerformed ? exchange.verdict : "malformed");
   }
 
   async #refuse(exchange: Exchange, error: unknown): Promise<Response> {
@@ -282,16 +340,3 @@ type Defined<T> = { [Key in keyof T]?: Exclude<T[Key], undefined> };
 
 const defined = <T extends object>(members: T): Defined<T> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
-
-const errorCharactersMax = 65_536;
-
-/** Null for a result. */
-function errorCodeIn(text: string): number | null {
-  if (text.length > errorCharactersMax || !text.includes('"error":{"code":')) return null;
-  try {
-    const { error } = JSON.parse(text) as { error?: { code?: unknown } };
-    return typeof error?.code === "number" ? error.code : null;
-  } catch {
-    return null;
-  }
-}

@@ -4,6 +4,7 @@
  *
  * A tool that the caller may not know of is refused with the very bytes of one that does not exist.
  */
+import { UnsupportedProtocolVersionError } from "@modelcontextprotocol/server";
 import type { McpVerdict } from "../../db/mcp-decision.ts";
 import type { Call } from "../../platform/call.ts";
 import { headersOf, rpcBody } from "../../platform/dialects.ts";
@@ -11,7 +12,7 @@ import { Failure } from "../../platform/failure.ts";
 import type { Scope } from "../../platform/scopes.ts";
 import type { Mismatch } from "./headers.ts";
 import { headerMismatch } from "./headers.ts";
-import type { MessageId } from "./message.ts";
+import { isObject, type MessageId, servedRevision } from "./message.ts";
 
 export type Refusal = {
   readonly status: number;
@@ -36,6 +37,9 @@ export class Refused extends Error {
 
 export const invalidParams = -32_602;
 const resourceNotFound = -32_002;
+const internalError = -32_603;
+const revisionCharactersMax = 64;
+const saidCharactersMax = 1_000;
 
 export const unknownTool = (verdict: "hidden" | "unknown", name: string | null): Refused =>
   new Refused(verdict, { status: 200, code: invalidParams, message: `Unknown tool: ${name}` });
@@ -74,7 +78,7 @@ export const headersDisagree = ({ header, message }: Mismatch): Refused =>
     details: { code: "header_mismatch", mismatch: { header } },
   });
 
-/** Names every scope that the new token should have: what this one holds, and what the tool needs (RFC 6750 section 3.1). */
+/** Names every scope that the new token should have: what this one holds, and what is needed here (RFC 6750 section 3.1). */
 export function insufficientScope(
   needed: readonly Scope[],
   granted: ReadonlySet<Scope>,
@@ -86,7 +90,7 @@ export function insufficientScope(
   return new Refused("insufficient_scope", {
     status: 403,
     code: -32_000,
-    message: `This credential lacks the scope ${lacking.join(" and ")} that the tool needs.`,
+    message: `This credential lacks the scope ${lacking.join(" and ")} that this needs.`,
     details: { code: "insufficient_scope", scopes: scope.split(" ") },
     headers: { "www-authenticate": challenge },
   });
@@ -102,6 +106,26 @@ export function tooManyCalls(requestsPerMinute: number, seconds: number): Refuse
     headers: { "retry-after": String(wait) },
   });
 }
+
+/** The client learns which revisions there are, and chooses anew. */
+export function revisionNotServed(requested: string | undefined): Refused {
+  const asked = (requested ?? "unknown").slice(0, revisionCharactersMax).toWellFormed();
+  const known = new UnsupportedProtocolVersionError({ supported: [servedRevision], requested: asked });
+  return new Refused("malformed", {
+    status: 400,
+    code: known.code,
+    message: known.message,
+    details: known.data,
+  });
+}
+
+export const resultTooLarge = (bytes: number, bytesMax: number, verdict: McpVerdict): Refused =>
+  new Refused(verdict, {
+    status: 200,
+    code: internalError,
+    message: `The answer has ${bytes} bytes, and at most ${bytesMax} may leave here. Ask for less.`,
+    details: { code: "result_too_large" },
+  });
 
 export const shuttingDown = (): Failure =>
   new Failure("unavailable", "unavailable", "The gateway is shutting down.");
@@ -132,3 +156,20 @@ export const responseOf = (body: string, { status, headers }: Refusal): Response
     status,
     headers: { "content-type": "application/json", "cache-control": "no-store", ...headers },
   });
+
+export type RpcError = { readonly code: number; readonly message: string; readonly data?: unknown };
+
+/** What a JSON-RPC answer says that went wrong; null for a result. */
+export function errorIn(text: string): RpcError | null {
+  if (!text.includes('"error":{"code":')) return null;
+  try {
+    const { error } = JSON.parse(text) as { error?: unknown };
+    return isObject(error) && typeof error.code === "number" ? (error as RpcError) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Some of the library's errors list every mistake, and some do not know whom they answer. */
+export const inShort = ({ code, message, data }: RpcError, id: MessageId | null): string =>
+  bodyOf({ status: 0, code, message: message.slice(0, saidCharactersMax).toWellFormed(), details: data }, id);

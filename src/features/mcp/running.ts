@@ -52,6 +52,7 @@ export class Running {
       exchange.tool = "error";
       if (error instanceof ProtocolError || exchange.instead !== null) throw error;
       const failure = asFailure(error);
+      exchange.failure = failure.code;
       this.#askForScopes(exchange, failure);
       if (failure.status >= 500) this.#needs.log.failure(failure, call);
       return failedWith(failure, call.id);
@@ -128,7 +129,8 @@ export class Running {
         throw error;
       });
     }
-    const asking = { signal, resultBytesMax, traceparent: call.traceparent };
+    const caller = exchange.principal.id;
+    const asking = { caller, signal, resultBytesMax, traceparent: call.traceparent };
     const answer = await upstreams.call(tool, args, asking);
     if (answer.kind === "error") throw upstreamError(answer.code, answer.message);
     requireAnswer(answer.result);

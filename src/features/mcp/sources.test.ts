@@ -144,6 +144,19 @@ describe("a policy about tools", () => {
     expect(denied.error?.code).toBe(-32_602);
     expect((await rpc(confined, "resources/read", { uri: mine.uri })).status).toBe(200);
     expect((await rpc(confined, "resources/read", { uri: mine.uri })).status).toBe(429);
+    // Ids would be completed out of all there are.
+    await call(ada, "PUT", `/mcp/policies/${confined.id}`, {
+      rules: [
+        { effect: "allow", tool: "**" },
+        { effect: "deny", tool: "task_list", args: [{ path: "session_id", op: "eq", value: other.session }] },
+      ],
+    });
+    const argument = { name: "id", value: "tsk_" };
+    const complete = async (uri: string) =>
+      (await rpc(confined, "completion/complete", { ref: { type: "ref/resource", uri }, argument })).result
+        ?.completion;
+    expect(await complete("specgate://tasks/{id}")).toMatchObject({ values: [], total: 0 });
+    expect(await complete("five://things/{id}")).toMatchObject({ total: 150 });
     expect(await linesOf(gateway, denied.headers.get("x-request-id") ?? "")).toHaveLength(1);
   });
 });

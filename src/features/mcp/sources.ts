@@ -105,9 +105,9 @@ export class Sources {
     const source = ref.type === "ref/prompt" ? this.#prompts.get(ref.name) : this.#templated(ref.uri);
     if (source === undefined || !isSeen(source, sight))
       throw wrongParams("There is nothing of this name to complete.", "unknown");
-    const found = (await source.complete?.(argument.name, argument.value, asking)) ?? [];
-    const values = found.slice(0, valuesMax);
-    return { completion: { values, total: found.length, hasMore: found.length > values.length } };
+    const isAdmitted = await mayList(source, sight);
+    const found = isAdmitted ? await source.complete?.(argument.name, argument.value, asking) : null;
+    return completionOf(found ?? []);
   }
 
   #templated(uri: string): ResourceSource | undefined {
@@ -121,6 +121,18 @@ const isSeen = ({ tools }: PromptSource | ResourceSource, sight: ToolSight): boo
   const names = tools === undefined || "list" in tools ? [tools?.list, tools?.read] : tools;
   return names.every((name) => name === undefined || sight.sees(name));
 };
+
+function completionOf(found: readonly string[]) {
+  const values = found.slice(0, valuesMax);
+  return { completion: { values, total: found.length, hasMore: found.length > values.length } };
+}
+
+/** Ids are completed out of all that a caller sees: by the tools that would list it, without any argument. */
+async function mayList({ tools }: PromptSource | ResourceSource, sight: ToolSight): Promise<boolean> {
+  const names = tools === undefined ? [] : "list" in tools ? [tools.list] : tools;
+  for (const name of names) if (!(await sight.admits(name, {}))) return false;
+  return true;
+}
 
 /** By the tool that would read it, with the same argument. */
 async function mayRead(

@@ -1,8 +1,9 @@
 /**
  * Tools about the caller and this door itself.
  *
- * `whoami` shows a caller the rules that it is under, and how many tools they hide. Which ones those are it tells only a
- * person's own signed-in app, and administrators: a key or a helper that could read them off would know what to try next.
+ * `whoami` shows a caller the rules that it is under, as they are written, and how many tools they hide. Which ones those
+ * are it tells only a person's own signed-in app, and administrators. A rule that names a tool is read by whoever is under
+ * it all the same: what must stay unknown is hidden by what is allowed, not by a denial with its name in it.
  */
 import { z } from "zod";
 import { rfc3339 } from "../../platform/clock.ts";

@@ -5,6 +5,7 @@
  * are what `C`, `C++` and two Thai titles differ in. Parts are joined as JSON, so that none can pass for a piece of another.
  */
 import { sha256 } from "../../platform/digest.ts";
+import { nfkc } from "../../platform/nfkc.ts";
 
 export const dedupeKeyCharactersMax = 200;
 
@@ -34,9 +35,8 @@ function referenceKey(reference: string): string {
 
 /** NFKC, without regard to case or to the amount of white space. Applied twice it changes nothing more. */
 export const normalised = (text: string): string =>
-  folded(text.normalize("NFKC"))
-    // Folding may leave a letter beside a mark that compose.
-    .normalize("NFKC")
+  // Folding may leave a letter beside a mark that compose.
+  nfkc(folded(nfkc(text)))
     .replace(/\s+/g, " ")
     .trim();
 

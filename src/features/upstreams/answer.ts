@@ -3,6 +3,7 @@
  * too large is never held, and the connection is dropped.
  */
 
+import { Breath } from "./breath.ts";
 import { type Incoming, type RpcAnswer, readMessage } from "./rpc.ts";
 import { StreamEvents } from "./sse.ts";
 import { broken, needsInput, nonsense, tooLarge } from "./upstream-failure.ts";
@@ -18,6 +19,12 @@ export type Asked = {
 
 /** Notices before the answer may be longer than it is, and are not endless. */
 const streamFactor = 8;
+const besideBytes = 1_048_576;
+const besideMessagesMax = 1_000;
+/** A line is work, however short. */
+const lineBytes = 64;
+/** What is looked at in one go. */
+const sliceBytes = 16_384;
 /** An event stream that goes on after its answer is left; one that ends leaves its connection for the next call. */
 const lingerMs = 100;
 
@@ -62,33 +69,61 @@ function matching(message: Incoming & { kind: "answer" }, id: number): RpcAnswer
 async function fromStream(response: Response, asked: Asked): Promise<RpcAnswer> {
   const reader = response.body?.getReader();
   if (reader === undefined) throw broken("ended its answer before it was complete");
-  const events = new StreamEvents(asked.bytesMax, () => tooLarge(asked.bytesMax));
-  let left = asked.bytesMax * streamFactor;
+  const messages = new StreamMessages(asked);
   for (;;) {
     const { done, value } = await reader.read();
     if (done) throw broken("ended its answer before it was complete");
-    left -= value.length;
-    if (left < 0) throw tooLarge(asked.bytesMax);
-    const answer = answerAmong(events.push(value), asked);
+    const answer = await messages.push(value);
     if (answer === null) continue;
     linger(reader, asked);
     return answer;
   }
 }
 
-function answerAmong(events: readonly Uint8Array[], { id, heard }: Asked): RpcAnswer | null {
-  let found: RpcAnswer | null = null;
-  for (const event of events) {
-    const message = readMessage(event);
-    if (message.kind === "answer") {
-      if (found !== null) throw nonsense("answered twice");
-      found = matching(message, id);
-    } else if (found === null) {
-      if (message.kind === "request" && message.method !== "ping") throw needsInput();
-      heard(message);
-    }
+class StreamMessages {
+  readonly #asked: Asked;
+  readonly #events: StreamEvents;
+  readonly #breath = new Breath();
+  #bytes = 0;
+  #beside = 0;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+    this.#events = new StreamEvents(asked.bytesMax, () => tooLarge(asked.bytesMax));
   }
-  return found;
+
+  /** The answer, when this chunk completes it. */
+  async push(chunk: Uint8Array): Promise<RpcAnswer | null> {
+    const { bytesMax } = this.#asked;
+    let answer: RpcAnswer | null = null;
+    for (let at = 0; at < chunk.length; at += sliceBytes) {
+      const slice = chunk.subarray(at, at + sliceBytes);
+      this.#bytes += slice.length;
+      const events = this.#events.push(slice);
+      if (this.#bytes + this.#events.lines * lineBytes > bytesMax * streamFactor + besideBytes)
+        throw tooLarge(bytesMax);
+      answer = this.#answerAmong(events, answer);
+      await this.#breath.take();
+    }
+    return answer;
+  }
+
+  #answerAmong(events: readonly Uint8Array[], before: RpcAnswer | null): RpcAnswer | null {
+    let found = before;
+    for (const event of events) {
+      const message = readMessage(event);
+      if (message.kind === "answer") {
+        if (found !== null) throw nonsense("answered twice");
+        found = matching(message, this.#asked.id);
+      } else if (found === null) {
+        if (++this.#beside > besideMessagesMax)
+          throw nonsense(`sent more than ${besideMessagesMax} messages before its answer`);
+        if (message.kind === "request" && message.method !== "ping") throw needsInput();
+        this.#asked.heard(message);
+      }
+    }
+    return found;
+  }
 }
 
 function linger(

@@ -7,6 +7,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { userInfo } from "node:os";
+import type { Readable } from "node:stream";
 import type { UpstreamLink } from "../../platform/config.ts";
 import { markName, note, signal } from "./leftovers.ts";
 
@@ -56,7 +57,7 @@ export class Command {
       end(by === null ? `has exited with code ${code}` : `was ended by ${by}`),
     );
     stdout?.on("data", events.out);
-    stderr?.on("data", events.err);
+    if (stderr !== null) readSlowly(stderr, events.err);
     // Each of them may break on its own when the process dies; its end is what counts.
     for (const stream of [stdin, stdout, stderr]) stream?.on("error", () => {});
     this.#child.unref();
@@ -108,6 +109,24 @@ export class Command {
     this.#gone.resolve();
     events.ended(reason);
   }
+}
+
+/** The pipe fills then, and the command waits: who writes for ever takes no more of the gateway's time than this. */
+const errorBytes = 262_144;
+const errorMs = 1_000;
+
+function readSlowly(stream: Readable, take: (chunk: Uint8Array) => void): void {
+  let since = performance.now();
+  let bytes = 0;
+  stream.on("data", (chunk: Uint8Array) => {
+    const now = performance.now();
+    if (now - since > errorMs) [since, bytes] = [now, 0];
+    bytes += chunk.length;
+    take(chunk);
+    if (bytes < errorBytes) return;
+    stream.pause();
+    setTimeout(() => stream.resume(), errorMs).unref();
+  });
 }
 
 function environmentOf({ env, cwd }: Stdio, mark: string): Record<string, string> {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { canonicalJson, pinOf } from "./canonical.ts";
 import { differencesOf } from "./difference.ts";
-import { driftOf, type Known } from "./drift.ts";
+import { driftOf, isShown, type Known } from "./drift.ts";
 import { nameCharactersMax, offeredName, type Seen, sortOut } from "./names.ts";
 
 const tool = (name: string, more: Record<string, unknown> = {}) => ({
@@ -92,6 +92,7 @@ test("a definition that would spoil a list, or that cannot be kept, is refused a
     [null, "it has no name"],
     [{ name: 7 }, "it has no name"],
     [tool("a.b"), "its name holds other characters than A-Z, a-z, 0-9, _ and -"],
+    [tool("repo__delete"), "its name holds __, which stands between an alias and a name"],
     [tool("x".repeat(46)), "its name with the alias has 49 characters; 48 are the most"],
     [tool("one"), "its name stands in the list more than once"],
     [tool("one", { title: "other" }), "its name stands in the list more than once"],
@@ -140,18 +141,22 @@ test("a definition that would spoil a list, or that cannot be kept, is refused a
 });
 
 type World = { rows: Known[] };
+type Mode = "first_use" | "approve";
+const hourMs = 3_600_000;
 
 /** What the store makes of the steps. */
-function applied(rows: Known[], seen: ReadonlyMap<string, Seen>, mode: "first_use" | "approve"): Known[] {
+function applied(rows: Known[], seen: ReadonlyMap<string, Seen>, mode: Mode, now = 0): Known[] {
   const next = new Map(rows.map((row) => [row.tool, row]));
-  for (const { tool, status, seen: shown } of driftOf(rows, seen, mode)) {
+  for (const { tool, status, seen: shown, isForgotten } of driftOf(rows, seen, { mode, now })) {
     const known = next.get(tool);
+    const version = (known?.version ?? 0) + 1;
     if (shown === null) {
-      if (status === "pending") next.delete(tool);
-      else if (known !== undefined) next.set(tool, { ...known, goneAt: new Date(0) });
+      if (isForgotten) next.delete(tool);
+      else if (known !== undefined) next.set(tool, { ...known, version, goneAt: new Date(now) });
     } else {
       const pin = known?.pin ?? (status === "visible" ? shown.pin : null);
-      next.set(tool, { tool, status, pin, seenPin: shown.pin, goneAt: null });
+      const changedAt = known?.seenPin === shown.pin ? known.changedAt : new Date(now);
+      next.set(tool, { tool, status, pin, seenPin: shown.pin, changedAt, goneAt: null, version });
     }
   }
   return [...next.values()];
@@ -172,14 +177,16 @@ test("whatever a server shows when, a tool is visible only as it was pinned, and
     fc.property(lists, fc.constantFrom("first_use" as const, "approve" as const), (listings, mode) => {
       const world: World = { rows: [] };
       let first: ReadonlyMap<string, Seen> | null = null;
-      for (const listing of listings) {
+      for (const [hour, listing] of listings.entries()) {
         const { tools: seen } = sorted(
           listing.map(({ tool: name, text }) => tool(name, { description: text })),
         );
         if (first === null && seen.size > 0) first = seen;
-        world.rows = applied(world.rows, seen, mode);
+        // Seen, and seen again when it has held still.
+        const [now, later] = [2 * hour * hourMs, (2 * hour + 1) * hourMs];
+        world.rows = applied(applied(world.rows, seen, mode, now), seen, mode, later);
         // Nothing is left to do, and nothing is written twice.
-        expect(driftOf(world.rows, seen, mode)).toEqual([]);
+        expect(driftOf(world.rows, seen, { mode, now: later })).toEqual([]);
         for (const { tool: name, status, goneAt, pin } of world.rows) {
           if (status !== "visible" || goneAt !== null) continue;
           expect(mode).toBe("first_use");
@@ -196,12 +203,54 @@ test("whatever a server shows when, a tool is visible only as it was pinned, and
   );
 });
 
+test("a tool that goes to and fro is shown and hidden a few times, and then only once it has held still for an hour", () => {
+  const flips = fc.array(
+    fc.constantFrom<{ text: string }[]>([{ text: "1" }], [{ text: "1" }], [{ text: "2" }], []),
+    {
+      maxLength: 60,
+    },
+  );
+  fc.assert(
+    fc.property(flips, (listings) => {
+      let rows: Known[] = [];
+      let shown = 0;
+      for (const [minute, listing] of [[{ text: "1" }], ...listings].entries()) {
+        const { tools: seen } = sorted(listing.map(({ text }) => tool("a", { description: text })));
+        const now = (minute * hourMs) / 100;
+        shown += driftOf(rows, seen, { mode: "first_use", now }).filter(({ action }) =>
+          isShown(action),
+        ).length;
+        rows = applied(rows, seen, "first_use", now);
+      }
+      expect(shown).toBeLessThanOrEqual(6);
+      const { tools: seen } = sorted([tool("a", { description: "1" })]);
+      rows = applied(applied(rows, seen, "first_use", hourMs), seen, "first_use", 2 * hourMs);
+      expect(rows[0]?.status).toBe("visible");
+    }),
+  );
+});
+
+test("whatever waited, and however it went away, the next list is not the first", () => {
+  const { tools: seen } = sorted([tool("a"), tool("b"), tool("c")]);
+  let rows = applied([], seen, "approve");
+  rows = applied(rows, new Map(), "approve");
+  // The names that a server invents do not pile up.
+  expect(rows).toHaveLength(1);
+  rows = applied(rows, sorted([tool("d")]).tools, "approve");
+  rows = applied(rows, new Map(), "approve");
+  expect(rows).toHaveLength(1);
+  rows = applied(rows, seen, "first_use");
+  expect(rows.filter(({ status }) => status !== "pending")).toEqual([]);
+});
+
 test("what was rejected stays so, whatever it looks like, and leaves and comes back without a word", () => {
   const { tools } = sorted([tool("a", { description: "new" })]);
   const pin = tools.get("a")?.pin as string;
-  const row = { tool: "a", status: "rejected", pin, seenPin: "0", goneAt: null } as const;
-  expect(driftOf([row], tools, "first_use")).toMatchObject([{ action: null, status: "rejected" }]);
-  expect(driftOf([row], new Map(), "first_use")).toMatchObject([{ action: "gone", status: "rejected" }]);
+  const times = { changedAt: new Date(0), goneAt: null, version: 1 };
+  const row = { tool: "a", status: "rejected", pin, seenPin: "0", ...times } as const;
+  const terms = { mode: "first_use", now: 0 } as const;
+  expect(driftOf([row], tools, terms)).toMatchObject([{ action: null, status: "rejected" }]);
+  expect(driftOf([row], new Map(), terms)).toMatchObject([{ action: "gone", status: "rejected" }]);
 });
 
 test("definitions that any client's own list would stumble over are refused, and what is only unknown passes", () => {

@@ -12,7 +12,7 @@ import type { GuardedFetch } from "../../platform/guarded-fetch.ts";
 import type { Log } from "../../platform/log.ts";
 import { type Asked, readAnswer, readWhole } from "./answer.ts";
 import { envelopeOf, greetingOf, judgeDiscovery, judgeGreeting, modernVersion, type Speech } from "./era.ts";
-import { handshake, type Line, type Notices, type OpenLine, type Question } from "./line.ts";
+import { handshake, type Line, type Notices, type OpenLine, type Question, UnderWay } from "./line.ts";
 import { type Incoming, type RpcAnswer, readMessage, rpcCodes } from "./rpc.ts";
 import {
   broken,
@@ -34,6 +34,8 @@ const errorBytesMax = 65_536;
 /** What nobody waits for: a cancellation, the end of a session. */
 const partingMs = 2_000;
 const doubtMs = 30_000;
+/** Each is answered by a request of its own; a server that asks more often wants something else. */
+const pingsMax = 16;
 
 export function httpOpener(config: Http, needs: HttpNeeds): OpenLine {
   const post = new Post(config, needs);
@@ -80,6 +82,7 @@ class HttpLine implements Line {
   readonly #session: string | null;
   readonly #headers: Headers;
   readonly #beganAt = performance.now();
+  readonly #underWay = new UnderWay();
   #isOver = false;
 
   constructor(post: Post, { era, version }: Speech, session: string | null) {
@@ -102,6 +105,10 @@ class HttpLine implements Line {
   }
 
   async ask(question: Question): Promise<RpcAnswer> {
+    return this.#underWay.during(() => this.#ask(question));
+  }
+
+  async #ask(question: Question): Promise<RpcAnswer> {
     const isModern = this.era === "modern";
     const { method, params } = question;
     const headers = isModern
@@ -129,6 +136,11 @@ class HttpLine implements Line {
     if (!response.ok) throw nonsense(`answered the greeting's last word with HTTP ${response.status}`);
   }
 
+  async retire(): Promise<void> {
+    await this.#underWay.none();
+    await this.close();
+  }
+
   async close(): Promise<void> {
     const hasEnded = this.#isOver;
     this.#isOver = true;
@@ -143,6 +155,8 @@ class Post {
   readonly #needs: HttpNeeds;
   readonly #headers: Headers;
   readonly #ids = new Ids();
+  #pings = 0;
+  #pinged = Promise.resolve();
 
   constructor(config: Http, needs: HttpNeeds) {
     this.#config = config;
@@ -168,7 +182,12 @@ class Post {
     const drop = () => connection.abort(signal.reason);
     signal.addEventListener("abort", drop, { once: true });
     if (signal.aborted) drop();
-    const heard = (message: Exclude<Incoming, { kind: "answer" }>) => this.#hear(message, headers);
+    let pings = 0;
+    const heard = (message: Exclude<Incoming, { kind: "answer" }>) => {
+      if (message.kind === "request" && ++pings > pingsMax)
+        throw nonsense(`pinged more than ${pingsMax} times before its answer`);
+      this.#hear(message, headers);
+    };
     const asked: Asked = { id, bytesMax, drop: () => connection.abort(), heard };
     try {
       const traced = traceparent === null ? headers : { ...headers, traceparent };
@@ -215,9 +234,17 @@ class Post {
   }
 
   #hear(message: Exclude<Incoming, { kind: "answer" }>, headers: Headers): void {
-    if (message.kind === "request") {
-      void this.part("POST", { jsonrpc: "2.0", id: message.id, result: {} }, headers);
-    } else if (message.method === "notifications/tools/list_changed") this.#needs.notices.listChanged();
+    if (message.kind === "request") this.#answerPing(message.id, headers);
+    else if (message.method === "notifications/tools/list_changed") this.#needs.notices.listChanged();
+  }
+
+  /** One after the other; those of many streams at once are not all answered. */
+  #answerPing(id: string | number, headers: Headers): void {
+    if (this.#pings >= pingsMax) return;
+    this.#pings++;
+    this.#pinged = this.#pinged
+      .then(() => this.part("POST", { jsonrpc: "2.0", id, result: {} }, headers))
+      .finally(() => void this.#pings--);
   }
 
   /** In the newer era the end of the connection says it. */

@@ -22,8 +22,30 @@ export type Line = {
   readonly isOver: boolean;
   /** Throws `LineOver` when the question was not looked at and may be put again, on another line. */
   ask(question: Question): Promise<RpcAnswer>;
+  /** Closes when what was asked is answered; nothing more is. */
+  retire(): Promise<void>;
   close(): Promise<void>;
 };
+
+/** For whoever waits until nothing is under way. */
+export class UnderWay {
+  #count = 0;
+  #waiting: (() => void)[] = [];
+
+  async during<T>(run: () => Promise<T>): Promise<T> {
+    this.#count++;
+    try {
+      return await run();
+    } finally {
+      if (--this.#count === 0) for (const resolve of this.#waiting.splice(0)) resolve();
+    }
+  }
+
+  none(): Promise<void> {
+    if (this.#count === 0) return Promise.resolve();
+    return new Promise((resolve) => void this.#waiting.push(resolve));
+  }
+}
 
 /** Finds out how the server wants to be spoken to. */
 export type OpenLine = (signal: AbortSignal) => Promise<Line>;

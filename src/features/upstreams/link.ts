@@ -1,6 +1,7 @@
 /**
  * One connection to one upstream server, whatever it is made of.
  */
+import type { UpstreamConfig } from "../../platform/config.ts";
 import type { ToolDefinition, UpstreamAnswer } from "../../platform/upstream.ts";
 
 export type Link = {
@@ -12,10 +13,18 @@ export type Link = {
   onListChanged(listener: () => void): void;
   /** What an administrator is shown: which era it speaks, since when it is up or down, and why. */
   status(): LinkStatus;
+  /** From now on; the way stays. */
+  adopt(limits: LinkLimits): void;
+  /** Takes no more calls, lets those under way come to their end, and closes. */
+  retire(): Promise<void>;
   close(): Promise<void>;
 };
 
+export type LinkLimits = Pick<UpstreamConfig, "timeoutMs" | "resultBytesMax" | "callsMax">;
+
 export type LinkAsking = {
+  /** Who calls: what one of them does must not take the server from the others. The server is not told. */
+  readonly caller: string;
   readonly signal: AbortSignal;
   readonly resultBytesMax: number;
   readonly traceparent: string | null;

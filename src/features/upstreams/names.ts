@@ -7,6 +7,7 @@
  */
 import { storable } from "../../db/storable.ts";
 import type { ToolDefinition } from "../../platform/upstream.ts";
+import { Breath } from "./breath.ts";
 import { canonicalJson, depthMax, pinOf } from "./canonical.ts";
 import { definitionForm } from "./contract.ts";
 import { wrongInOutputSchema } from "./output-schema.ts";
@@ -33,34 +34,73 @@ const nameForm = /^[A-Za-z0-9_-]+$/;
 export const offeredName = (alias: string, tool: string): string => `${alias}__${tool}`;
 export const ownName = (alias: string, offered: string): string => offered.slice(alias.length + 2);
 
+type Redacting = <Value>(value: Value) => Value;
+type Sorted = { readonly tools: ReadonlyMap<string, Seen>; readonly refused: readonly Refused[] };
+
 /** `redact` takes the gateway's secrets out: what is kept, shown and pinned has none. */
-export function sortOut(
+export function sortOut(alias: string, definitions: readonly unknown[], redact: Redacting): Sorted {
+  const sorting = new Sorting(alias, definitions, redact);
+  for (const definition of definitions) sorting.take(definition);
+  return sorting;
+}
+
+/** The same, and everybody else has a turn meanwhile. */
+export async function sortOutInTurns(
   alias: string,
   definitions: readonly unknown[],
-  redact: <Value>(value: Value) => Value,
-): { tools: ReadonlyMap<string, Seen>; refused: Refused[] } {
-  const tools = new Map<string, Seen>();
-  const refused: Refused[] = [];
-  let bytes = 0;
-  const twice = repeatedIn(definitions.map(nameIn));
+  redact: Redacting,
+): Promise<Sorted> {
+  const sorting = new Sorting(alias, definitions, redact);
+  const breath = new Breath();
   for (const definition of definitions) {
+    sorting.take(definition);
+    await breath.take();
+  }
+  return sorting;
+}
+
+/** What could not be offered anyway is not looked into. */
+class Sorting implements Sorted {
+  readonly tools = new Map<string, Seen>();
+  readonly refused: Refused[] = [];
+  readonly #alias: string;
+  readonly #twice: ReadonlySet<string>;
+  readonly #redact: Redacting;
+  #bytes = 0;
+
+  constructor(alias: string, definitions: readonly unknown[], redact: Redacting) {
+    this.#alias = alias;
+    this.#twice = repeatedIn(definitions.map(nameIn));
+    this.#redact = redact;
+  }
+
+  take(definition: unknown): void {
     const name = nameIn(definition);
-    const reason = wrongName(alias, name) ?? (twice.has(name) ? repeated : null);
-    const seen = reason ?? see(name, definition, redact);
-    if (typeof seen === "string") refused.push({ tool: storable(redact(name).slice(0, 128)), reason: seen });
-    else if (tools.size >= toolsMax) refused.push({ tool: name, reason: tooMany });
-    else if (bytes + seen.bytes > listBytesMax) refused.push({ tool: name, reason: tooLarge });
+    const seen = this.#wrong(definition, name) ?? see(name, definition, this.#redact);
+    if (typeof seen === "string")
+      this.refused.push({ tool: storable(this.#redact(name).slice(0, 128)), reason: seen });
+    else if (this.#bytes + seen.bytes > listBytesMax) this.refused.push({ tool: name, reason: tooLarge });
     else {
-      bytes += seen.bytes;
-      tools.set(name, seen);
+      this.#bytes += seen.bytes;
+      this.tools.set(name, seen);
     }
   }
-  return { tools, refused };
+
+  #wrong(definition: unknown, name: string): string | null {
+    const wrong = wrongName(this.#alias, name) ?? (this.#twice.has(name) ? repeated : null);
+    if (wrong !== null) return wrong;
+    if (this.tools.size >= toolsMax) return tooMany;
+    // By its own text, which costs a hundredth of the canonical one.
+    const bytes = Buffer.byteLength(JSON.stringify(definition));
+    if (bytes > definitionBytesMax) return definitionTooLarge;
+    return this.#bytes + bytes > listBytesMax ? tooLarge : null;
+  }
 }
 
 const repeated = "its name stands in the list more than once";
 const tooLarge = `at most ${listBytesMax} bytes of definitions of one upstream are offered`;
 const tooMany = `at most ${toolsMax} tools of one upstream are offered`;
+const definitionTooLarge = `its definition has more than ${definitionBytesMax} bytes`;
 
 const nameIn = (definition: unknown): string =>
   typeof definition === "object" &&
@@ -78,6 +118,8 @@ function repeatedIn(names: readonly string[]): Set<string> {
 function wrongName(alias: string, name: string): string | null {
   if (name === "") return "it has no name";
   if (!nameForm.test(name)) return "its name holds other characters than A-Z, a-z, 0-9, _ and -";
+  // Patterns are split there: `github__*` has to be all that comes from one upstream.
+  if (name.includes("__")) return "its name holds __, which stands between an alias and a name";
   const { length } = offeredName(alias, name);
   if (length <= nameCharactersMax) return null;
   return `its name with the alias has ${length} characters; ${nameCharactersMax} are the most`;
@@ -87,24 +129,27 @@ function wrongName(alias: string, name: string): string | null {
 function see(tool: string, given: unknown, redact: <Value>(value: Value) => Value): Seen | string {
   const parsed = definitionForm.safeParse(given);
   if (!parsed.success) {
-    const path = parsed.error.issues[0]?.path.join(".").slice(0, 100) ?? "";
-    return `its definition is not one of a tool, at ${storable(path)}`;
+    const path = parsed.error.issues[0]?.path.join(".") ?? "";
+    return `its definition is not one of a tool, at ${readable(path, redact)}`;
   }
   if (canonicalOf(given) === null) return `its definition is nested deeper than ${depthMax} levels`;
   const { outputSchema } = given as ToolDefinition;
   const wrong = outputSchema === undefined ? null : wrongInOutputSchema(outputSchema);
-  if (wrong !== null)
-    return `its outputSchema is none that clients compile, at ${storable(wrong.slice(0, 100))}`;
+  if (wrong !== null) return `its outputSchema is none that clients compile, at ${readable(wrong, redact)}`;
   const definition = redact(given as ToolDefinition);
   if (definition.name !== tool) return "its name holds a secret of this gateway";
   const canonical = canonicalJson(definition);
   const bytes = Buffer.byteLength(canonical);
-  if (bytes > definitionBytesMax) return `its definition has more than ${definitionBytesMax} bytes`;
+  if (bytes > definitionBytesMax) return definitionTooLarge;
   // As JSON.stringify spells NUL and lone halves of surrogate pairs, behind an even number of backslashes.
   if (/(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/.test(canonical))
     return "its definition holds NUL or half a character, which cannot be kept";
   return { tool, definition, pin: pinOf(canonical), bytes };
 }
+
+/** Cut last: half a secret is no longer found. */
+const readable = (path: string, redact: (value: string) => string): string =>
+  storable(redact(path).slice(0, 100));
 
 /** Null for what is nested too deep. */
 function canonicalOf(value: unknown): string | null {

@@ -7,7 +7,6 @@ import type { GuardedFetch } from "../../platform/guarded-fetch.ts";
 import type { Log } from "../../platform/log.ts";
 import type { Secret } from "../../platform/secret.ts";
 import { httpOpener } from "./http-line.ts";
-import { endLeftovers } from "./leftovers.ts";
 import type { Link } from "./link.ts";
 import { stdioOpener } from "./stdio-line.ts";
 import { UpstreamLink } from "./upstream-link.ts";
@@ -31,9 +30,6 @@ export function openLink(alias: string, config: UpstreamConfig, needs: LinkNeeds
   const shared = { ...needs, alias, limits: config, redact };
   if (config.kind === "http")
     return new UpstreamLink({ ...shared, open: (notices) => httpOpener(config, { ...needs, notices }) });
-  const ended = childrenDir === null ? 0 : endLeftovers(childrenDir);
-  if (ended > 0)
-    log.warn("commands of an earlier run were still there, and have been ended", { count: ended });
   return new UpstreamLink({
     ...shared,
     open: (notices) => stdioOpener(config, { alias, version, childrenDir, redact, notices, log }),

@@ -8,12 +8,14 @@
 import { gatewayItself } from "../../db/audit-entry.ts";
 import type { Change, Changes } from "../../db/changes.ts";
 import type { Database, Db } from "../../db/database.ts";
+import type { Clock } from "../../platform/clock.ts";
 import type { UpstreamConfig } from "../../platform/config.ts";
+import { sha256 } from "../../platform/digest.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import type { ToolDefinition } from "../../platform/upstream.ts";
 import type { ApprovalAsked, ToolsQuery } from "./contract.ts";
-import { driftOf, type Step } from "./drift.ts";
+import { driftOf, type HiddenAction, isShown, type Step } from "./drift.ts";
 import { offeredName, type Seen } from "./names.ts";
 import {
   deletePin,
@@ -26,7 +28,7 @@ import {
   updatePin,
 } from "./store.ts";
 
-export type PinsNeeds = { database: Pick<Database, "db">; changes: Changes; cursors: Cursors };
+export type PinsNeeds = { database: Pick<Database, "db">; changes: Changes; cursors: Cursors; clock: Clock };
 
 export class Pins {
   readonly #needs: PinsNeeds;
@@ -35,17 +37,30 @@ export class Pins {
     this.#needs = needs;
   }
 
-  /** Keeps what a server shows; most of the time that is what is known, and nothing is written. */
-  async settle(alias: string, seen: ReadonlyMap<string, Seen>, mode: UpstreamConfig["pin"]): Promise<void> {
-    const { database, changes } = this.#needs;
-    if (driftOf(await listPins(database.db, [alias]), seen, mode).length === 0) return;
+  /**
+   * Keeps what a server shows, and says whether that is anything else than what was known; most of the time it is not, and
+   * nothing is written. What clients see and see no more has an audit row for each tool, all the rest one together: names
+   * cost a server nothing, and rows of the audit stay for ever.
+   */
+  async settle(
+    alias: string,
+    seen: ReadonlyMap<string, Seen>,
+    mode: UpstreamConfig["pin"],
+  ): Promise<boolean> {
+    const { database, changes, clock } = this.#needs;
+    const terms = { mode, now: clock.now() };
+    if (driftOf(await listPins(database.db, [alias]), seen, terms).length === 0) return false;
     await changes.make(gatewayItself, async (change) => {
       await lockUpstream(change.tx, alias);
-      for (const step of driftOf(await listPins(change.tx, [alias]), seen, mode)) {
+      const steps = driftOf(await listPins(change.tx, [alias]), seen, terms);
+      for (const step of steps) {
         await apply(change.tx, alias, step);
-        if (step.action !== null) await change.record(entryOf(alias, step.action, step));
+        if (isShown(step.action)) await change.record(entryOf(alias, step.action, step));
       }
+      const entry = summaryOf(alias, steps, seen);
+      if (entry !== null) await change.record(entry);
     });
+    return true;
   }
 
   /** By name. */
@@ -80,10 +95,9 @@ export class Pins {
 }
 
 async function apply(tx: Db, alias: string, step: Step): Promise<void> {
-  const { tool, status, seen, known } = step;
+  const { tool, status, seen, known, isForgotten } = step;
   if (seen === null) {
-    // Nobody decided about it, so nothing is lost: a server that invents new names each time fills no table.
-    if (status === "pending") await deletePin(tx, alias, tool);
+    if (isForgotten) await deletePin(tx, alias, tool);
     else await updatePin(tx, { alias, tool }, {}, { goneAt: true });
     return;
   }
@@ -111,6 +125,30 @@ const entryOf = (alias: string, action: string, { tool, known, seen }: Told) => 
   subject: offeredName(alias, tool),
   details: { upstream: alias, tool, pin: known?.pin ?? null, seen_pin: seen?.pin ?? null },
 });
+
+/** Null when there is nothing that nobody sees. */
+function summaryOf(alias: string, steps: readonly Step[], seen: ReadonlyMap<string, Seen>) {
+  const names: Record<HiddenAction, string[]> = { pending: [], changed: [], gone: [], returned: [] };
+  for (const { tool, action } of steps) if (action !== null && !isShown(action)) names[action].push(tool);
+  const met = Object.entries(names).filter(([, tools]) => tools.length > 0);
+  if (met.length === 0) return null;
+  const list = [...seen.values()].map(({ tool, pin }) => `${tool} ${pin}`).sort();
+  const told = met.map(([action, tools]) => [
+    action,
+    { count: tools.length, tools: tools.slice(0, toldMax) },
+  ]);
+  return {
+    action: "mcp_upstream.listed",
+    subject: alias,
+    details: {
+      tools: seen.size,
+      list: Buffer.from(sha256(list.join("\n"))).toString("hex"),
+      ...Object.fromEntries(told),
+    },
+  };
+}
+
+const toldMax = 20;
 
 const isAnother = ({ seenPin }: PinRow): Failure =>
   new Failure(

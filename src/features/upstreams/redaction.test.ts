@@ -130,6 +130,37 @@ test("every secret of a configuration is known, with the passwords of URLs, and 
   );
 });
 
+test("keys in a command's arguments and in an address are secrets, and names, paths and settings are not", () => {
+  const commands = [
+    ["/bin/x", "--token", "ghp_secretsecretsecret", "--api-key=plain-looking-key", "SOME_SECRET=another-one"],
+    [
+      "/usr/bin/npx",
+      "-y",
+      "mcp-remote",
+      "https://x.example/",
+      "--header",
+      "Authorization: Bearer of-somebody",
+    ],
+    ["/opt/server", "9f86d081884c7d659a2feaa0c55ad015", "550e8400-e29b-41d4-a716-446655440000"],
+    ["/usr/bin/npx", "@modelcontextprotocol/server-filesystem@2025.8.21", "/srv/notes-2025-11-30-and-more"],
+    ["/opt/server", "--auth-mode", "disabled", "--key", "/etc/keys/one", "--keep-token", "--verbose"],
+  ];
+  expect(commands.flatMap((command) => secretsIn({ upstreams: { a: { command } } }))).toEqual([
+    "ghp_secretsecretsecret",
+    "plain-looking-key",
+    "another-one",
+    "of-somebody",
+    "9f86d081884c7d659a2feaa0c55ad015",
+    "550e8400-e29b-41d4-a716-446655440000",
+  ]);
+  const url =
+    "https://mcp.example.com/api/mcp/s/Zk3v9Qx0b7T2m5Nc8Rw1/mcp?key=0123456789abcdefghij&mode=readonly";
+  expect(secretsIn({ upstreams: { a: { url } }, publicUrl: "https://gateway.example.com/a/b" })).toEqual([
+    "Zk3v9Qx0b7T2m5Nc8Rw1",
+    "0123456789abcdefghij",
+  ]);
+});
+
 test("a megabyte is looked through in a few milliseconds", () => {
   const secrets = Array.from({ length: 30 }, () => crypto.randomUUID() + crypto.randomUUID());
   const redact = createRedact(secrets);

@@ -26,7 +26,10 @@ export function createRedact(secrets: readonly string[]): Redact {
   };
 }
 
-/** Every `Secret` anywhere in a configuration, and the passwords that stand in those that are URLs. */
+/**
+ * Every `Secret` anywhere in a configuration, the passwords that stand in those that are URLs, and what looks like a key in
+ * the arguments of commands and in addresses, where many hosts of MCP servers put one.
+ */
 export function secretsIn(value: unknown, name = ""): string[] {
   if (value instanceof Secret) {
     const text = value.reveal();
@@ -34,7 +37,9 @@ export function secretsIn(value: unknown, name = ""): string[] {
     const inUrl = password === "" ? [] : [password, decoded(password)];
     return isPlain(name, text) ? inUrl : [text, ...inUrl];
   }
+  if (typeof value === "string") return /url$/i.test(name) ? secretsInAddress(value) : [];
   if (typeof value !== "object" || value === null) return [];
+  if (name === "command" && Array.isArray(value)) return secretsInCommand(value);
   return Object.entries(value).flatMap(([key, member]) =>
     // Variables of commands are all kept as secrets; where they go decides which of them are.
     secretsIn(member, name === "env" || name.startsWith("env ") ? `env ${key}` : key),
@@ -61,6 +66,30 @@ function isPlain(name: string, value: string): boolean {
     ? value.length <= 24
     : /^(?:\/[A-Za-z0-9._-]{1,24})+\/?$/.test(value);
 }
+
+/** Three digits among twenty signs: a key, an id, hardly a name. */
+export const looksRandom = (text: string): boolean => /^(?=(?:\D*\d){3})[A-Za-z0-9_.~+=-]{20,}$/.test(text);
+
+/** The parts of an address's path and the values of its query that may be keys. */
+function secretsInAddress(text: string): string[] {
+  const url = URL.parse(text);
+  if (url === null) return [];
+  return [...url.pathname.split("/").map(decoded), ...url.searchParams.values()].filter(looksRandom);
+}
+
+/** `--token x`, `--api-key=x`, `API_KEY=x`, `Authorization: Bearer x`, and whatever looks like one by itself. */
+function secretsInCommand(command: readonly unknown[]): string[] {
+  const words = command.flatMap((argument) => String(argument).split(/[\s=]+|:\s+/));
+  const isNamed = (at: number): boolean => {
+    const before = words[at - 1] ?? "";
+    return secretName.test(before) || secretVariable.test(before);
+  };
+  return words.filter((word, at) => looksRandom(word) || (isNamed(at) && !/^(?:-|[./]*\/|\[)/.test(word)));
+}
+
+/** An option, a header, a variable. */
+const secretName = /^(?:-[\w-]*|x-[\w-]*)?(?:token|secret|passw(?:or)?d|pass|pwd|key|bearer|credentials?)$/i;
+const secretVariable = /^[A-Z0-9_]+_(?:TOKEN|SECRET|PASSWORD|PASS|PWD|KEY|CREDENTIALS?)$/;
 
 /** A secret as it may stand in a text. */
 function formsOf(secret: string): string[] {

@@ -18,17 +18,21 @@ export type Incoming =
   | { readonly kind: "request"; readonly id: string | number; readonly method: string }
   | { readonly kind: "notice"; readonly method: string };
 
-export type RpcAnswer =
+export type RpcAnswer = (
   | { readonly result: Record<string, unknown> }
-  | { readonly error: { readonly code: number; readonly message: string; readonly data: unknown } };
+  | { readonly error: { readonly code: number; readonly message: string; readonly data: unknown } }
+) & {
+  /** Of the message that it came in. */
+  readonly bytes: number;
+};
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 /** Definitions of a thousand tools, or a table of numbers; more would block the loop. */
-const bounds = { depthMax: 100, keysMax: 200_000, valuesMax: 500_000 };
+const bounds = { depthMax: 100, keysMax: 100_000, valuesMax: 250_000 };
 
 /** Throws `upstream_failed` for anything but one JSON-RPC 2.0 message in UTF-8. */
 export function readMessage(bytes: Uint8Array): Incoming {
-  return incomingOf(parseObject(bytes));
+  return incomingOf(parseObject(bytes), bytes.length);
 }
 
 function parseObject(bytes: Uint8Array): Members {
@@ -44,7 +48,7 @@ function parseObject(bytes: Uint8Array): Members {
   }
 }
 
-function incomingOf(message: Members): Incoming {
+function incomingOf(message: Members, bytes: number): Incoming {
   const { jsonrpc, id, method, result, error } = message;
   if (jsonrpc !== "2.0") throw nonsense("did not answer in JSON-RPC 2.0");
   if (method !== undefined) {
@@ -57,12 +61,12 @@ function incomingOf(message: Members): Incoming {
     throw nonsense("sent an answer that is neither one result nor one error");
   if (result !== undefined) {
     if (!isObject(result)) throw nonsense("answered with a result that is no object");
-    return { kind: "answer", id, answer: { result } };
+    return { kind: "answer", id, answer: { result, bytes } };
   }
   if (!isObject(error) || !Number.isSafeInteger(error.code) || typeof error.message !== "string")
     throw nonsense("answered with an error that has no code or no message");
   const { code, message: text, data } = error;
-  return { kind: "answer", id, answer: { error: { code: code as number, message: text, data } } };
+  return { kind: "answer", id, answer: { error: { code: code as number, message: text, data }, bytes } };
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>
@@ -71,10 +75,9 @@ export const isObject = (value: unknown): value is Record<string, unknown> =>
 /** Errors of the protocol itself, as MCP numbers them. */
 export const rpcCodes = { unsupportedVersion: -32_022, needsCapability: -32_021, headerMismatch: -32_020 };
 const urlElicitation = -32_042;
-const messageCharactersMax = 2_000;
 
 /**
- * What a server made of a tool call. Errors that are between it and the gateway are failures, not answers: a client that
+ * What a server made of a tool call. An error's message is whole, because a secret that is cut is no longer found. Errors that are between it and the gateway are failures, not answers: a client that
  * was handed one would take it for the gateway's.
  */
 export function toolAnswerOf(answer: RpcAnswer, era: "modern" | "legacy"): UpstreamAnswer {
@@ -83,7 +86,7 @@ export function toolAnswerOf(answer: RpcAnswer, era: "modern" | "legacy"): Upstr
     if (code === urlElicitation || code === rpcCodes.needsCapability) throw needsInput();
     if (code === rpcCodes.headerMismatch || code === rpcCodes.unsupportedVersion)
       throw nonsense("did not understand the gateway's request");
-    return { kind: "error", code, message: message.slice(0, messageCharactersMax) };
+    return { kind: "error", code, message };
   }
   const { resultType, ...result } = answer.result;
   if (era === "modern") checkComplete(resultType);

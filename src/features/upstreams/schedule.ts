@@ -2,8 +2,12 @@
  * When an upstream's list is asked for: now, then every minute or so, sooner on a hint, and ever more seldom while it fails.
  *
  * One round at a time. Hints come from outside, a hostile server's among them, so each that is heeded between two
- * regular rounds makes the next one wait twice as long.
+ * regular rounds makes the next one wait twice as long; while each round finds something else than the one before, that
+ * stays so.
  */
+
+/** What a round came to: what was known already, something else, or nothing. */
+export type Round = "same" | "other" | "failed";
 
 export type ScheduleTerms = {
   everyMs: number;
@@ -22,7 +26,7 @@ export const usualTerms: ScheduleTerms = {
 };
 
 export class Schedule {
-  readonly #round: (signal: AbortSignal) => Promise<boolean>;
+  readonly #round: (signal: AbortSignal) => Promise<Round>;
   readonly #terms: ScheduleTerms;
   readonly #stopping = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -32,9 +36,10 @@ export class Schedule {
   #isHinted = false;
   #hints = 0;
   #failures = 0;
+  #last: Round = "same";
 
-  /** `round` says whether it went well, and must not reject. */
-  constructor(round: (signal: AbortSignal) => Promise<boolean>, terms: ScheduleTerms) {
+  /** `round` must not reject. */
+  constructor(round: (signal: AbortSignal) => Promise<Round>, terms: ScheduleTerms) {
     this.#round = round;
     this.#terms = terms;
   }
@@ -78,14 +83,16 @@ export class Schedule {
 
   #begin(): void {
     if (this.#running !== null) return;
-    if (performance.now() - this.#begunAt >= this.#terms.everyMs * 0.8) this.#hints = 0;
+    const isRegular = performance.now() - this.#begunAt >= this.#terms.everyMs * 0.8;
+    if (isRegular && this.#last !== "other") this.#hints = 0;
     this.#begunAt = performance.now();
     this.#isHinted = false;
-    this.#running = this.#round(this.#stopping.signal).then((wentWell) => {
+    this.#running = this.#round(this.#stopping.signal).then((round) => {
       this.#running = null;
-      this.#failures = wentWell ? 0 : this.#failures + 1;
+      this.#last = round;
+      this.#failures = round === "failed" ? this.#failures + 1 : 0;
       this.#in(this.#pauseMs());
-      if (this.#isHinted && wentWell) this.#heed();
+      if (this.#isHinted && round !== "failed") this.#heed();
     });
   }
 

@@ -10,13 +10,13 @@ import type { Log } from "../../platform/log.ts";
 import { compileToolGlobs } from "../../platform/tool-glob.ts";
 import type { ToolDefinition } from "../../platform/upstream.ts";
 import type { Link } from "./link.ts";
-import { type Refused, type Seen, sortOut } from "./names.ts";
-import { Schedule, type ScheduleTerms } from "./schedule.ts";
+import { type Refused, type Seen, sortOutInTurns } from "./names.ts";
+import { type Round, Schedule, type ScheduleTerms } from "./schedule.ts";
 
 export type ServerNeeds = {
   open: (alias: string, config: UpstreamConfig) => Link;
-  /** Keeps what was seen; answers when it is committed. */
-  settle: (alias: string, seen: ReadonlyMap<string, Seen>, mode: UpstreamConfig["pin"]) => Promise<void>;
+  /** Keeps what was seen; answers when it is committed, with whether it was anything new. */
+  settle: (alias: string, seen: ReadonlyMap<string, Seen>, mode: UpstreamConfig["pin"]) => Promise<boolean>;
   /** Without the gateway's secrets. */
   redact: <Value>(value: Value) => Value;
   /** Called when a list was taken. */
@@ -79,10 +79,11 @@ export class UpstreamServer {
     return this.#shown === null || this.#shown.get(tool)?.pin === pin;
   }
 
-  /** What it may offer and how it is pinned is said anew; the way to it stays. */
+  /** What it may offer, how it is pinned and its limits are said anew; the way to it stays. */
   adopt(config: UpstreamConfig): void {
     this.#config = config;
     this.#allows = allowsOf(config);
+    this.link.adopt(config);
     this.#schedule.start();
   }
 
@@ -91,30 +92,36 @@ export class UpstreamServer {
     this.#schedule.hint();
   }
 
+  /** Resolves when the calls under way have come to their end, and it is closed. */
+  async retire(): Promise<void> {
+    await Promise.all([this.#schedule.stop(), this.link.retire()]);
+  }
+
   async close(): Promise<void> {
     await Promise.all([this.#schedule.stop(), this.link.close()]);
   }
 
-  async #round(signal: AbortSignal): Promise<boolean> {
+  async #round(signal: AbortSignal): Promise<Round> {
     const { settle, redact, changed, log, now } = this.#needs;
     try {
       const listed = await this.#list(signal);
-      const { tools, refused } = sortOut(this.alias, listed, redact);
+      const { tools, refused } = await sortOutInTurns(this.alias, listed, redact);
+      signal.throwIfAborted();
       this.#shown = tools;
       this.#refused = refused;
       this.#listedAt = new Date(now());
       changed();
       this.#warn(refused);
-      await settle(this.alias, tools, this.#config.pin);
+      const isOther = await settle(this.alias, tools, this.#config.pin);
       if (this.#wrong !== null) log.info("an upstream MCP server is listed again", { upstream: this.alias });
       this.#wrong = null;
-      return true;
+      return isOther ? "other" : "same";
     } catch (error) {
-      if (signal.aborted) return false;
+      if (signal.aborted) return "failed";
       if (this.#wrong === null)
         log.warn("an upstream MCP server cannot be listed", { upstream: this.alias, error });
       this.#wrong = error instanceof Failure ? error.message : "Its list could not be taken; see the log.";
-      return false;
+      return "failed";
     }
   }
 

@@ -1,6 +1,6 @@
 /**
  * Server-sent events (WHATWG HTML section 9.2) of a server that is not trusted: the data of each event, wherever the
- * chunks are cut, with no line and no event larger than was allowed.
+ * chunks are cut, with no line and no event larger than was allowed. Each byte is looked at once or twice, whatever they are.
  *
  * Only `data` is read. An event that the stream's end cuts off is none.
  */
@@ -21,6 +21,7 @@ export class StreamEvents {
   #held = 0;
   #afterCr = false;
   #isFirstLine = true;
+  #lines = 0;
 
   /** More than `bytesMax` in one event throws what `tooLarge` makes. */
   constructor(bytesMax: number, tooLarge: () => Error) {
@@ -28,16 +29,22 @@ export class StreamEvents {
     this.#tooLarge = tooLarge;
   }
 
+  /** How many there were so far, the empty ones too. */
+  get lines(): number {
+    return this.#lines;
+  }
+
   /** The data of the events that this chunk completes; those without any are left out. */
   push(chunk: Uint8Array): Uint8Array[] {
     const events: Uint8Array[] = [];
+    const ends = new LineEnds(chunk);
     let at = 0;
     if (this.#afterCr && chunk.length > 0) {
       this.#afterCr = false;
       if (chunk[0] === LF) at = 1;
     }
     while (at < chunk.length) {
-      const end = endOfLine(chunk, at);
+      const end = ends.after(at);
       this.#hold(chunk.subarray(at, end));
       if (end === chunk.length) break;
       const event = this.#endLine();
@@ -59,10 +66,14 @@ export class StreamEvents {
   }
 
   #endLine(): Uint8Array | null {
+    this.#lines++;
+    // As most of a hostile stream's can be.
+    if (this.#line.length === 0) return this.#endEvent();
     let line = joined(this.#line);
     this.#line = [];
     if (this.#isFirstLine && startsWith(line, byteOrderMark)) line = line.subarray(byteOrderMark.length);
     this.#isFirstLine = false;
+    // A mark alone.
     if (line.length === 0) return this.#endEvent();
     const isData = startsWith(line, dataField) && (line.length === 4 || line[4] === COLON);
     if (isData) this.#data.push(line.subarray(line[5] === SPACE ? 6 : 5));
@@ -71,9 +82,11 @@ export class StreamEvents {
   }
 
   #endEvent(): Uint8Array | null {
+    this.#isFirstLine = false;
+    this.#held = 0;
+    if (this.#data.length === 0) return null;
     const data = joined(this.#data.flatMap((line, index) => (index === 0 ? [line] : [newline, line])));
     this.#data = [];
-    this.#held = 0;
     if (data.length > this.#bytesMax) throw this.#tooLarge();
     return data.length === 0 ? null : data;
   }
@@ -83,11 +96,30 @@ export class StreamEvents {
 const lineSlackBytes = 1_024;
 const newline = new Uint8Array([LF]);
 
-function endOfLine(chunk: Uint8Array, from: number): number {
-  const lf = chunk.indexOf(LF, from);
-  const to = lf === -1 ? chunk.length : lf;
-  const cr = chunk.subarray(from, to).indexOf(CR);
-  return cr === -1 ? to : from + cr;
+/** Where the lines of a chunk end. What was found ahead is kept: to look for it again for each line would take for ever. */
+class LineEnds {
+  readonly #chunk: Uint8Array;
+  #lf = -1;
+  #cr = -1;
+
+  constructor(chunk: Uint8Array) {
+    this.#chunk = chunk;
+  }
+
+  /** The chunk's length when the line goes on. `from` never goes back. */
+  after(from: number): number {
+    const chunk = this.#chunk;
+    const first = chunk[from];
+    if (first === LF || first === CR) return from;
+    if (this.#lf < from) this.#lf = foundOrEnd(chunk, LF, from);
+    if (this.#cr < from) this.#cr = foundOrEnd(chunk, CR, from);
+    return Math.min(this.#lf, this.#cr);
+  }
+}
+
+function foundOrEnd(chunk: Uint8Array, byte: number, from: number): number {
+  const at = chunk.indexOf(byte, from);
+  return at === -1 ? chunk.length : at;
 }
 
 const startsWith = (bytes: Uint8Array, start: readonly number[]): boolean =>

@@ -35,7 +35,8 @@ const command: typeof commandUpstream = (words, more = {}) =>
 
 const signal = () => new AbortController().signal;
 const call = (link: Link, name: string, args: object = {}, more: Partial<LinkAsking> = {}) =>
-  link.call(name, { ...args }, { signal: signal(), resultBytesMax: 100_000, traceparent: null, ...more });
+  link.call(name, { ...args }, { ...asking, signal: signal(), ...more });
+const asking = { caller: "one", resultBytesMax: 100_000, traceparent: null };
 const said = (text: string) => ({ kind: "result", result: textResult(text), isError: false }) as const;
 const textOf = async (answer: Promise<unknown>): Promise<string> =>
   ((await answer) as { result: { content: [{ text: string }] } }).result.content[0].text;
@@ -83,7 +84,7 @@ describe("a command of either era", () => {
   });
 
   test("answers many at once, each its own", async () => {
-    const link = linkTo(command(["modern"], { callsMax: 200 }));
+    const link = linkTo(command(["modern"], { callsMax: 400 }));
     const sums = Array.from({ length: 200 }, (_, n) => call(link, "add", { a: n, b: 1 }));
     expect(await Promise.all(sums)).toEqual(Array.from({ length: 200 }, (_, n) => said(String(n + 1))));
   });
@@ -255,7 +256,7 @@ test("when the gateway is killed, a command leaves, and the next boot ends one t
     import { commandUpstream } from ${JSON.stringify(join(import.meta.dir, "../../testing/mcp-upstreams.ts"))};
     const log = { debug() {}, info() {}, warn() {}, error() {}, failure() {} };
     const needs = { fetch, log, clock: { now: Date.now, monotonic: () => 0 }, version: "1", childrenDir: ${JSON.stringify(dir)} };
-    const asking = { signal: new AbortController().signal, resultBytesMax: 1000, traceparent: null };
+    const asking = { caller: "one", signal: new AbortController().signal, resultBytesMax: 1000, traceparent: null };
     for (const words of [["legacy"], ["legacy", "stubborn", "endless", "family"]])
       await openLink(words.length === 1 ? "a" : "b", commandUpstream(words, { env: { TEST_RUN: ${JSON.stringify(run)} } }), needs).call("echo", {}, asking);
     console.log("ready");
@@ -280,7 +281,7 @@ test("when the gateway is killed, a command leaves, and the next boot ends one t
 });
 
 test("of 500 calls with commands and callers that are killed, each ends and nothing is left", async () => {
-  const link = linkTo(command(["legacy", "family"], { callsMax: 500, timeoutMs: 5_000 }), {
+  const link = linkTo(command(["legacy", "family"], { callsMax: 1_000, timeoutMs: 5_000 }), {
     backOffMs: 1,
   });
   const ends = new Map<string, number>();

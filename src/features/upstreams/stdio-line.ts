@@ -3,19 +3,20 @@
  *
  * Calls share the command; each has an id that no other call ever has, also not after a restart, so that a late answer is
  * nobody's. What it writes to its error output goes to the log, bounded and without its secrets. A command that writes
- * what is no message again and again is ended.
+ * what is no message again and again, or floods the gateway with what nobody asked for, is ended.
  */
 import type { Log } from "../../platform/log.ts";
+import { Allowance } from "./allowance.ts";
 import { Command, type Stdio } from "./command.ts";
 import { envelopeOf, greetingOf, judgeDiscovery, judgeGreeting, type Speech } from "./era.ts";
 import { ErrorOutput } from "./error-output.ts";
-import { handshake, type Line, type Notices, type OpenLine, type Question } from "./line.ts";
+import { handshake, type Line, type Notices, type OpenLine, type Question, UnderWay } from "./line.ts";
 import { type Incoming, type RpcAnswer, readMessage } from "./rpc.ts";
 import { endlessBytes, LineSplitter } from "./text-lines.ts";
 import {
   broken,
   busy,
-  closed,
+  cutOff,
   lineOver,
   nonsense,
   tooLarge,
@@ -36,19 +37,23 @@ export type StdioNeeds = {
 const probeMs = 3_000;
 const garbageMax = 100;
 const lineBytesMin = 65_536;
+/** Notices, questions, late answers and empty lines: at once, and then each second. */
+const unasked = { messages: 5_000, messagesPerSecond: 500, bytes: 4_194_304, bytesPerSecond: 524_288 };
 
 export function stdioOpener(config: Stdio, needs: StdioNeeds): OpenLine {
   const ids = { last: 0 };
   let isLegacy = false;
   let before: StdioLine | null = null;
   const start = async (): Promise<StdioLine> => {
-    // Two of them at once could fight over the same files.
-    await before?.close();
+    // Two of them at once could fight over the same files, and calls of the one before may still be under way.
+    await before?.retire();
     before = new StdioLine(config, needs, ids);
     return before;
   };
   return async (signal) => {
     let line = await start();
+    if (signal.aborted) await line.close();
+    signal.throwIfAborted();
     try {
       if (!isLegacy && (await isModern(line, signal))) return line;
       if (line.isOver) line = await start();
@@ -86,8 +91,12 @@ class StdioLine implements Line {
   readonly #needs: StdioNeeds;
   readonly #ids: { last: number };
   readonly #command: Command;
+  readonly #lines: LineSplitter;
   readonly #pending = new Map<number, Pending>();
   readonly #envelope: Readonly<Record<string, unknown>>;
+  readonly #underWay = new UnderWay();
+  readonly #messages = new Allowance(unasked.messages, unasked.messagesPerSecond);
+  readonly #bytes = new Allowance(unasked.bytes, unasked.bytesPerSecond);
   #speech: Speech = { era: "modern", version: "" };
   #garbage = 0;
   #isOver = false;
@@ -97,13 +106,14 @@ class StdioLine implements Line {
     this.#needs = needs;
     this.#ids = ids;
     this.#envelope = envelopeOf(needs.version);
-    const lines = new LineSplitter(() => this.#lineBytesMax(), {
+    this.#lines = new LineSplitter(() => this.#lineBytesMax(), {
       line: (bytes) => this.#take(bytes),
+      empty: (count) => this.#bear(count, count),
       long: (part) => this.#takeLong(part),
     });
     const errors = new ErrorOutput(needs);
     this.#command = new Command(needs.alias, config, needs.childrenDir, {
-      out: (chunk) => lines.push(chunk),
+      out: (chunk) => this.#lines.push(chunk),
       err: (chunk) => errors.push(chunk),
       ended: (reason) => this.#ended(reason),
     });
@@ -118,6 +128,10 @@ class StdioLine implements Line {
   }
 
   async ask(question: Question): Promise<RpcAnswer> {
+    return this.#underWay.during(() => this.#ask(question));
+  }
+
+  async #ask(question: Question): Promise<RpcAnswer> {
     const { method, signal, bytesMax } = question;
     if (this.#isOver) throw lineOver("The upstream server's command has ended.");
     signal.throwIfAborted();
@@ -147,8 +161,13 @@ class StdioLine implements Line {
     this.#write({ jsonrpc: "2.0", method: "notifications/initialized" });
   }
 
+  async retire(): Promise<void> {
+    if (!this.#isOver) await this.#underWay.none();
+    await this.close();
+  }
+
   close(): Promise<void> {
-    this.#closing ??= this.#end(closed(), true);
+    this.#closing ??= this.#end(cutOff(), true);
     return this.#closing;
   }
 
@@ -178,8 +197,7 @@ class StdioLine implements Line {
     try {
       const message = readMessage(bytes);
       if (message.kind === "answer") this.#settle(message, bytes.length);
-      else if (message.kind === "request") this.#refuse(message);
-      else if (message.method === "notifications/tools/list_changed") this.#needs.notices.listChanged();
+      else this.#hear(message, bytes.length);
     } catch (error) {
       const id = idIn(edgeOf(bytes, 0), edgeOf(bytes, -256));
       this.#pending.get(id ?? 0)?.reject(error);
@@ -187,11 +205,18 @@ class StdioLine implements Line {
     }
   }
 
+  #hear(message: Exclude<Incoming, { kind: "answer" }>, bytes: number): void {
+    if (!this.#bear(1, bytes)) return;
+    if (message.kind === "request") this.#refuse(message);
+    else if (message.method === "notifications/tools/list_changed") this.#needs.notices.listChanged();
+  }
+
   #settle({ id, answer }: Incoming & { kind: "answer" }, bytes: number): void {
     const asked = typeof id === "number" ? this.#pending.get(id) : undefined;
     if (asked === undefined) {
       // Late, to somebody who has left; or to nobody at all.
       if (typeof id !== "number" || id < 1 || id > this.#ids.last) this.#isGarbage();
+      else this.#bear(1, bytes);
     } else if (bytes > asked.bytesMax) asked.reject(tooLarge(asked.bytesMax));
     else asked.resolve(answer);
   }
@@ -212,12 +237,21 @@ class StdioLine implements Line {
     if (bytes > endlessBytes) this.#giveUp("wrote a line without an end");
   }
 
+  /** What nobody asked for. Read as fast as it is written, it would leave time for nothing else. */
+  #bear(messages: number, bytes: number): boolean {
+    if (this.#isOver) return false;
+    const isBorne = this.#messages.take(messages) && this.#bytes.take(bytes);
+    if (!isBorne) this.#giveUp("wrote too much that nobody had asked for");
+    return isBorne;
+  }
+
   #isGarbage(): void {
     this.#garbage++;
     if (this.#garbage > garbageMax) this.#giveUp("wrote too much that is no message");
   }
 
   #giveUp(what: string): void {
+    this.#lines.stop();
     this.#closing ??= this.#end(nonsense(what), false);
     this.#needs.notices.over(`The upstream server ${what}.`);
   }

@@ -75,6 +75,30 @@ test("comments and fields that are not read are not counted together", () => {
   for (let n = 0; n < 1_000; n++) expect(events.push(new TextEncoder().encode(": still here\n"))).toEqual([]);
 });
 
+test("a stream of nothing but ends of lines is looked at no slower than another", () => {
+  for (const text of ["\r", "\n", "\r\n", "\n\r", "\r\r\r\n", ":\r"]) {
+    const chunk = new TextEncoder().encode(text.repeat((1 << 20) / text.length));
+    const events = new StreamEvents(1 << 20, tooLarge);
+    const began = performance.now();
+    expect(events.push(chunk)).toEqual([]);
+    const splitter = new LineSplitter(() => 100, { line: () => {}, long: () => {} });
+    splitter.push(chunk);
+    expect(performance.now() - began).toBeLessThan(2_500);
+    expect(events.lines).toBeGreaterThan(0);
+  }
+});
+
+test("empty lines are counted, and are no lines", () => {
+  const found: (string | number)[] = [];
+  const splitter = new LineSplitter(() => 100, {
+    line: (bytes) => found.push(text(bytes)),
+    empty: (count) => found.push(count),
+    long: () => {},
+  });
+  for (const part of ["\n\n", "a\n\r\n", "b", "\n\nc\n"]) splitter.push(new TextEncoder().encode(part));
+  expect(found).toEqual([2, "a", 1, "b", 1, "c"]);
+});
+
 test("lines are the same wherever they are cut, and one that is too long is let go by", () => {
   const lines = fc.array(fc.string({ unit: fc.constantFrom("a", "ü", "{", " ", "\r"), maxLength: 30 }));
   fc.assert(

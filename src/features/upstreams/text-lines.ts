@@ -9,6 +9,8 @@ const edgeBytes = 256;
 export type TextLines = {
   /** A whole line; never an empty one. */
   readonly line: (bytes: Uint8Array) => void;
+  /** So many empty ones. */
+  readonly empty?: (count: number) => void;
   /** Called when a line has become too long, and again when its end has come at last. */
   readonly long: (part: {
     readonly head: string;
@@ -25,6 +27,7 @@ export class LineSplitter {
   /** Of a line that is too long. */
   #head: string | null = null;
   #tail = new Uint8Array(0);
+  #isStopped = false;
 
   /** `bytesMax` is asked as a line grows. */
   constructor(bytesMax: () => number, to: TextLines) {
@@ -33,13 +36,30 @@ export class LineSplitter {
   }
 
   push(chunk: Uint8Array): void {
-    for (let at = 0; at < chunk.length; ) {
+    for (let at = 0; at < chunk.length && !this.#isStopped; ) {
+      at = this.#passEmpty(chunk, at);
+      if (at === chunk.length || this.#isStopped) return;
       const lf = chunk.indexOf(LF, at);
       this.#grow(chunk.subarray(at, lf === -1 ? chunk.length : lf));
       if (lf === -1) return;
       this.#end();
       at = lf + 1;
     }
+  }
+
+  /** Not even what is left of this chunk is looked at. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#held = [];
+  }
+
+  /** A stream of nothing else must cost next to nothing. */
+  #passEmpty(chunk: Uint8Array, from: number): number {
+    if (this.#bytes > 0) return from;
+    let at = from;
+    while (chunk[at] === LF) at++;
+    if (at > from) this.#to.empty?.(at - from);
+    return at;
   }
 
   #grow(piece: Uint8Array): void {
@@ -71,6 +91,7 @@ export class LineSplitter {
   #give(line: Uint8Array): void {
     const whole = line[line.length - 1] === CR ? line.subarray(0, -1) : line;
     if (whole.length > 0) this.#to.line(whole);
+    else this.#to.empty?.(1);
   }
 }
 

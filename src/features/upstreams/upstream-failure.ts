@@ -83,6 +83,15 @@ export const needsInput = (): UpstreamFailure =>
     "The upstream server asks for input or for a model in the middle of the call, which the gateway does not pass on.",
   );
 
+/** It was asked, and nobody waits for its answer any more. */
+export const cutOff = (): UpstreamFailure =>
+  new UpstreamFailure(
+    "upstream",
+    "upstream_failed",
+    "The gateway ended its connection to the upstream server in the middle of the call. Whether it did what was asked is not known.",
+  );
+
+/** Nothing was sent. */
 export const closed = (): UpstreamFailure =>
   new UpstreamFailure("unavailable", "upstream_unavailable", "The upstream server is being disconnected.", {
     retryAfterSeconds: 1,

@@ -4,33 +4,33 @@
  * A server that is slow, ill or gone costs its own callers their time and nobody else anything: each question has a
  * deadline, opening is done once for all who wait, and is not tried more often than the back-off allows.
  */
-import type { UpstreamConfig } from "../../platform/config.ts";
 import type { ToolDefinition, UpstreamAnswer } from "../../platform/upstream.ts";
+import { Breath } from "./breath.ts";
 import { Gate } from "./gate.ts";
-import type { Line, Notices, OpenLine, Question } from "./line.ts";
-import type { Link, LinkAsking, LinkStatus } from "./link.ts";
+import { type Line, type Notices, type OpenLine, type Question, UnderWay } from "./line.ts";
+import type { Link, LinkAsking, LinkLimits, LinkStatus } from "./link.ts";
 import { listAll } from "./listing.ts";
 import type { LinkNeeds } from "./open-link.ts";
 import { headersFor, headerValue, type ParameterHeader, parameterHeadersOf } from "./parameter-headers.ts";
 import { Patience } from "./patience.ts";
 import { type RpcAnswer, toolAnswerOf } from "./rpc.ts";
-import { closed, LineOver, late, UpstreamFailure, unavailable } from "./upstream-failure.ts";
-
-type Limits = Pick<UpstreamConfig, "timeoutMs" | "resultBytesMax" | "callsMax">;
+import { closed, cutOff, LineOver, late, UpstreamFailure, unavailable } from "./upstream-failure.ts";
 
 /** What the link hears from its line. */
 export type LinkNotices = Notices & { readonly over: (reason: string) => void };
 
 export type UpstreamLinkNeeds = Pick<LinkNeeds, "log" | "clock" | "backOffMs"> & {
   alias: string;
-  limits: Limits;
+  limits: LinkLimits;
   redact: (text: string) => string;
   open: (notices: LinkNotices) => OpenLine;
 };
 
-/** Of one page of its list. */
-const listBytesMax = 4_194_304;
+/** Whether a server is well again is asked with one page of its list. */
+const proof = { bytesMax: 4_194_304, msMax: 10_000 };
 
+/** What somebody waits for. */
+type Errand = { readonly end: AbortController; isSent: boolean };
 type Opening = { line: Line | null; readonly opened: Promise<Line>; readonly abort: AbortController };
 
 export class UpstreamLink implements Link {
@@ -39,8 +39,11 @@ export class UpstreamLink implements Link {
   readonly #gate: Gate;
   readonly #patience: Patience;
   readonly #listeners = new Set<() => void>();
-  readonly #underWay = new Set<AbortController>();
+  readonly #errands = new Set<Errand>();
+  readonly #underWay = new UnderWay();
   readonly #partings = new Set<Promise<void>>();
+  readonly #retiring = new Set<Line>();
+  #limits: LinkLimits;
   #opening: Opening | null = null;
   #status: LinkStatus = { state: "unknown", era: null, reason: null, since: null };
   #parameters = new Map<string, readonly ParameterHeader[]>();
@@ -49,7 +52,9 @@ export class UpstreamLink implements Link {
 
   constructor(needs: UpstreamLinkNeeds) {
     this.#needs = needs;
-    this.#gate = new Gate(needs.limits.callsMax, () => this.#reset(), needs.backOffMs && needs.backOffMs * 5);
+    this.#limits = needs.limits;
+    const { callsMax } = needs.limits;
+    this.#gate = new Gate(callsMax, () => this.#prove(), needs.backOffMs && needs.backOffMs * 5);
     this.#patience = new Patience(needs.backOffMs);
     this.#open = needs.open({
       listChanged: () => {
@@ -60,13 +65,12 @@ export class UpstreamLink implements Link {
   }
 
   async list(signal: AbortSignal): Promise<ToolDefinition[]> {
-    return await this.#gate.pass(() =>
-      this.#within(signal, async (inner) => {
-        const asked = { headers: {}, bytesMax: listBytesMax, signal: inner, traceparent: null };
-        const { tools, unusable } = await listAll(
-          async (params) => (await this.#ask({ method: "tools/list", params, ...asked })).answer,
+    return await this.#gate.ask(() =>
+      this.#within(signal, async (errand) => {
+        const { tools, unusable } = await listAll((params, bytesMax) =>
+          this.#askPage(params, bytesMax, errand),
         );
-        return this.#usable(tools, unusable);
+        return await this.#usable(tools, unusable);
       }),
     );
   }
@@ -74,19 +78,19 @@ export class UpstreamLink implements Link {
   call(
     name: string,
     args: Readonly<Record<string, unknown>>,
-    { signal, resultBytesMax, traceparent }: LinkAsking,
+    { caller, signal, resultBytesMax, traceparent }: LinkAsking,
   ): Promise<UpstreamAnswer> {
-    const { limits, redact } = this.#needs;
-    const bytesMax = Math.min(resultBytesMax, limits.resultBytesMax ?? resultBytesMax);
-    return this.#gate.call(() =>
-      this.#within(signal, async (inner) => {
+    const { redact } = this.#needs;
+    const bytesMax = Math.min(resultBytesMax, this.#limits.resultBytesMax ?? resultBytesMax);
+    return this.#gate.call(caller, () =>
+      this.#within(signal, async (errand) => {
         const headers = {
           "mcp-name": headerValue(name),
           ...headersFor(this.#parameters.get(name) ?? [], args),
         };
         const params = { name, arguments: args };
-        const asked = { method: "tools/call", params, headers, bytesMax, signal: inner, traceparent };
-        const { answer, era } = await this.#ask(asked);
+        const asked = { method: "tools/call", params, headers, bytesMax, traceparent };
+        const { answer, era } = await this.#ask({ ...asked, signal: errand.end.signal }, errand);
         const made = toolAnswerOf(answer, era);
         return made.kind === "error" ? { ...made, message: redact(made.message) } : made;
       }),
@@ -101,42 +105,73 @@ export class UpstreamLink implements Link {
     return this.#status;
   }
 
+  adopt(limits: LinkLimits): void {
+    this.#limits = limits;
+    this.#gate.adopt(limits.callsMax);
+  }
+
+  async retire(): Promise<void> {
+    this.#isClosed = true;
+    this.#listeners.clear();
+    await this.#underWay.none();
+    await this.close();
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#listeners.clear();
-    for (const each of this.#underWay) each.abort(closed());
+    for (const { end, isSent } of this.#errands) end.abort(isSent ? cutOff() : closed());
     this.#opening?.abort.abort(closed());
     const line = await this.#opening?.opened.catch(() => null);
     if (line) this.#part(line);
+    for (const line of this.#retiring) this.#part(line);
     await Promise.all(this.#partings);
   }
 
+  async #askPage(
+    params: Readonly<Record<string, unknown>>,
+    bytesMax: number,
+    errand: Errand,
+  ): Promise<RpcAnswer> {
+    const { signal } = errand.end;
+    const asked = { method: "tools/list", params, headers: {}, bytesMax, signal, traceparent: null };
+    return (await this.#ask(asked, errand)).answer;
+  }
+
   /** Puts a question, and puts it again where the server had not looked at it. */
-  async #ask(question: Question): Promise<{ answer: RpcAnswer; era: Line["era"] }> {
+  async #ask(question: Question, errand: Errand): Promise<{ answer: RpcAnswer; era: Line["era"] }> {
     for (let isAgain = false; ; isAgain = true) {
       const line = this.#opening?.line ?? (await this.#lineFor(question.signal));
       try {
         if (line.isOver && !isAgain) this.#drop(line);
-        else return { answer: await line.ask(question), era: line.era };
+        else {
+          errand.isSent = true;
+          return { answer: await line.ask(question), era: line.era };
+        }
       } catch (error) {
         if (line.isOver) this.#drop(line);
         if (!(error instanceof LineOver) || isAgain) throw error;
+        errand.isSent = false;
       }
     }
   }
 
   /** The deadline of all that one caller asks for; whoever asked may leave before. */
-  async #within<T>(callers: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #within<T>(
+    callers: AbortSignal,
+    run: (errand: Errand) => Promise<T>,
+    timeoutMs = this.#limits.timeoutMs,
+  ): Promise<T> {
     callers.throwIfAborted();
     if (this.#isClosed) throw closed();
-    const { timeoutMs } = this.#needs.limits;
     const end = new AbortController();
+    const errand = { end, isSent: false };
     const leave = () => end.abort(callers.reason);
     const timer = setTimeout(() => end.abort(late(timeoutMs)), timeoutMs);
     callers.addEventListener("abort", leave, { once: true });
-    this.#underWay.add(end);
+    this.#errands.add(errand);
     try {
-      const result = await run(end.signal);
+      const result = await this.#underWay.during(() => run(errand));
       this.#turn("up", null);
       return result;
     } catch (error) {
@@ -145,7 +180,7 @@ export class UpstreamLink implements Link {
     } finally {
       clearTimeout(timer);
       callers.removeEventListener("abort", leave);
-      this.#underWay.delete(end);
+      this.#errands.delete(errand);
     }
   }
 
@@ -165,7 +200,7 @@ export class UpstreamLink implements Link {
   #begin(): Opening {
     const waitMs = this.#patience.waitMs();
     if (waitMs > 0) throw unavailable("could not be reached a moment ago, and is tried again soon", waitMs);
-    const { timeoutMs } = this.#needs.limits;
+    const { timeoutMs } = this.#limits;
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(late(timeoutMs)), timeoutMs);
     const opening: Opening = { line: null, opened: this.#open(abort.signal), abort };
@@ -202,25 +237,57 @@ export class UpstreamLink implements Link {
     this.#partings.add(parting);
   }
 
-  /** It is left alone for a while, and then met as if for the first time. */
-  #reset(): void {
-    const line = this.#opening?.line;
-    if (line) this.#drop(line);
+  /** Asks on the line that there is, and when that fails as if they met for the first time. */
+  async #prove(): Promise<void> {
+    const { signal } = new AbortController();
+    const timeoutMs = Math.min(proof.msMax, this.#limits.timeoutMs);
+    const ask = () => this.#within(signal, (errand) => this.#askPage({}, proof.bytesMax, errand), timeoutMs);
+    const line = this.#opening?.line ?? null;
+    try {
+      await ask();
+    } catch (error) {
+      if (line === null || !(error instanceof UpstreamFailure && error.isSick)) throw error;
+      this.#retire(line);
+      await ask();
+    }
   }
 
-  #usable(tools: ToolDefinition[], unusable: string[]): ToolDefinition[] {
-    const parameters = new Map<string, readonly ParameterHeader[]>();
-    const usable = tools.filter(({ name, inputSchema }) => {
-      const declared = parameterHeadersOf(inputSchema);
-      if (declared === null) unusable.push(name);
-      else if (declared.length > 0) parameters.set(name, declared);
-      return declared !== null;
+  /** Nothing more is asked on it, and what was asked may still be answered: each call has its own deadline. */
+  #retire(line: Line): void {
+    if (this.#opening?.line !== line) return;
+    this.#opening = null;
+    this.#retiring.add(line);
+    const parting = line.retire().finally(() => {
+      this.#retiring.delete(line);
+      this.#partings.delete(parting);
     });
+    this.#partings.add(parting);
+  }
+
+  /** A long list is looked at in turns. */
+  async #usable(tools: readonly ToolDefinition[], unusable: string[]): Promise<ToolDefinition[]> {
+    const parameters = new Map<string, readonly ParameterHeader[]>();
+    const usable: ToolDefinition[] = [];
+    const breath = new Breath();
+    for (const tool of tools) {
+      await breath.take();
+      const declared = parameterHeadersOf(tool.inputSchema);
+      if (declared === null) {
+        unusable.push(tool.name);
+        continue;
+      }
+      if (declared.length > 0) parameters.set(tool.name, declared);
+      usable.push(tool);
+    }
     this.#parameters = parameters;
-    const said = unusable.slice(0, 20).join(", ");
+    const { alias, log, redact } = this.#needs;
+    const said = unusable
+      .slice(0, 20)
+      .map((name) => redact(name).slice(0, 64))
+      .join(", ");
     if (said !== "" && said !== this.#unusable)
-      this.#needs.log.warn("an upstream server lists tools that are not valid, and are left out", {
-        upstream: this.#needs.alias,
+      log.warn("an upstream server lists tools that are not valid, and are left out", {
+        upstream: alias,
         tools: said,
       });
     this.#unusable = said;

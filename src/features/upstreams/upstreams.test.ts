@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { and, asc, eq } from "drizzle-orm";
+import { and, asc, eq, sql } from "drizzle-orm";
 import { audit } from "../../db/schema.ts";
 import type { UpstreamConfig } from "../../platform/config.ts";
 import { type Fields, silentLog } from "../../platform/log.ts";
@@ -109,6 +109,19 @@ async function audited(subject: string) {
     .orderBy(asc(audit.id));
   return rows.filter(({ action }) => action.startsWith("mcp_tool."));
 }
+/** What nobody sees is told once for each list. */
+async function listings(alias: string) {
+  const rows = await gateway.database.db
+    .select({ details: audit.details })
+    .from(audit)
+    .where(and(eq(audit.subject, alias), eq(audit.action, "mcp_upstream.listed")))
+    .orderBy(asc(audit.id));
+  return rows.map(({ details }) => {
+    const { list, ...told } = details as Record<string, unknown>;
+    expect(list).toMatch(/^[0-9a-f]{64}$/);
+    return told;
+  });
+}
 const actions = async (subject: string) => (await audited(subject)).map(({ action }) => action.slice(9));
 const listed = async () => ((await rpc(robo, "tools/list")).result?.tools ?? []).map(({ name }) => name);
 const warnings = async () =>
@@ -166,7 +179,12 @@ test.concurrent.each([
     expect(link.calls).toEqual([]);
     // Who held it from before cannot call it either.
     if (held === undefined) throw new Error("it was not offered");
-    const asking = { signal: AbortSignal.timeout(1_000), resultBytesMax: 1_000, traceparent: null };
+    const asking = {
+      caller: "usr_one",
+      signal: AbortSignal.timeout(1_000),
+      resultBytesMax: 1_000,
+      traceparent: null,
+    };
     await expect(gateway.parts.upstreams.servers.call(held, {}, asking)).rejects.toMatchObject({
       code: "upstream_unavailable",
     });
@@ -200,8 +218,10 @@ test.concurrent("a tool that is exchanged under a new name waits for an administ
   link.show({ ...tool("search"), name: "find" });
   await untilStatus("rename", "find", "pending");
   expect(offeredBy(gateway, "rename")).toEqual([]);
-  expect(await actions("rename__search")).toEqual(["pinned", "gone"]);
-  expect(await actions("rename__find")).toEqual(["pending"]);
+  expect(await actions("rename__search")).toEqual(["pinned"]);
+  expect(await listings("rename")).toEqual([
+    { tools: 1, pending: { count: 1, tools: ["find"] }, gone: { count: 1, tools: ["search"] } },
+  ]);
   expect((await toolOf("rename", "search")).gone_at).toEqual(expect.any(String));
 
   const { seen_pin } = await toolOf("rename", "find");
@@ -242,8 +262,6 @@ test.concurrent("under approve nothing is visible until an administrator approve
   expect(offeredBy(gateway, "asked")).toEqual(["asked__one"]);
   expect((await decide("asked", "one", "approve", now.seen_pin)).body.version).toBe(approved.body.version);
   expect((await audited("asked__one")).map(({ action, actor }) => [action, actor])).toEqual([
-    ["mcp_tool.pending", "specgate"],
-    ["mcp_tool.pending", "specgate"],
     ["mcp_tool.approved", ada.id],
   ]);
 });
@@ -285,6 +303,25 @@ test("only administrators see and decide, a wrong body says what would be right,
   expect(await refused(ada, "GET", "/mcp/upstreams/constructor/tools")).toBe("404 not_found");
 });
 
+test("a server that invents names each time fills neither the pins nor the audit", async () => {
+  const fresh = (round: number) => Array.from({ length: 512 }, (_, at) => tool(`r${round}_${at}`));
+  const link = await open("inventor", { pin: "approve" }, ...fresh(0));
+  await untilStatus("inventor", "r0_0", "pending");
+  for (const round of [1, 2]) {
+    link.show(...fresh(round));
+    await until(async () => (await listings("inventor")).length > round, `round ${round} is written down`);
+  }
+  const written = await gateway.database.db
+    .select({ subject: audit.subject })
+    .from(audit)
+    .where(sql`${audit.subject} like 'inventor%'`);
+  expect(written).toHaveLength(3);
+  const [, second] = await listings("inventor");
+  const tools = Array.from({ length: 20 }, () => expect.stringMatching(/^r1_/));
+  expect(second).toMatchObject({ tools: 512, pending: { count: 512, tools }, gone: { count: 512 } });
+  expect((await upstreamOf("inventor"))?.tools).toMatchObject({ pending: 512, gone: 0 });
+});
+
 test("tools are paged by name", async () => {
   type Page = { data: ToolView[]; next_cursor: string | null };
   const first = await ok<Page>(ada, "GET", "/mcp/upstreams/first/tools?limit=1");
@@ -302,21 +339,23 @@ test("names that clients could not take are refused loudly, once, and the others
     tool("a.b"),
     tool("twice"),
     tool("twice"),
-    tool("fine__too"),
+    tool("not__too"),
+    tool("fine_too"),
   );
-  await untilOffered(gateway, "names", "fine__too");
+  await untilOffered(gateway, "names", "fine_too");
   expect(await upstreamOf("names")).toMatchObject({
-    refused_count: 4,
+    refused_count: 5,
     refused: [
       { tool: long, reason: "its name with the alias has 50 characters; 48 are the most" },
       { tool: "a.b", reason: "its name holds other characters than A-Z, a-z, 0-9, _ and -" },
       { tool: "twice", reason: "its name stands in the list more than once" },
       { tool: "twice", reason: "its name stands in the list more than once" },
+      { tool: "not__too", reason: "its name holds __, which stands between an alias and a name" },
     ],
   });
   link.show(...link.tools);
   await until(() => link.lists > 1, "it is listed again");
-  await untilOffered(gateway, "names", "fine__too");
+  await untilOffered(gateway, "names", "fine_too");
   const loud = warned.filter(
     ([event, fields]) => event.includes("cannot be offered") && fields?.upstream === "names",
   );

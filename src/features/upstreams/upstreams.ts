@@ -36,13 +36,16 @@ export type UpstreamServersNeeds = Pick<PinBookNeeds, "database"> & {
 };
 
 const lookMs = 1_000;
+/** Of an upstream's own error message. */
+const errorCharactersMax = 2_000;
 
 export class UpstreamServers implements Upstreams {
   readonly #needs: UpstreamServersNeeds;
   readonly #book: PinBook;
   readonly #servers = new Map<string, UpstreamServer>();
   readonly #listeners = new Set<() => void>();
-  readonly #closing = new Set<Promise<void>>();
+  /** Not configured any more; calls to them may still be under way. */
+  readonly #retiring = new Map<UpstreamServer, Promise<void>>();
   #gateway: GatewayConfig | null = null;
   #configured: Record<string, UpstreamConfig> | null = null;
   #offered: ReadonlyMap<string, UpstreamTool> = new Map();
@@ -72,8 +75,10 @@ export class UpstreamServers implements Upstreams {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    for (const alias of [...this.#servers.keys()]) this.#closeServer(alias);
-    await Promise.all(this.#closing);
+    const servers = [...this.#servers.values(), ...this.#retiring.keys()];
+    this.#servers.clear();
+    await Promise.all(servers.map((server) => this.#ended(server, server.close())));
+    await Promise.all(this.#retiring.values());
   }
 
   offered(): ReadonlyMap<string, UpstreamTool> {
@@ -169,7 +174,7 @@ export class UpstreamServers implements Upstreams {
     this.#redact = createRedact(this.#needs.secrets(gateway));
     for (const [alias, server] of this.#servers) {
       const config = Object.hasOwn(configured, alias) ? configured[alias] : undefined;
-      if (config === undefined || wayOf(config) !== wayOf(server.config)) this.#closeServer(alias);
+      if (config === undefined || wayOf(config) !== wayOf(server.config)) this.#retireServer(alias, server);
       else if (termsOf(config) !== termsOf(server.config)) server.adopt(config);
     }
     for (const [alias, config] of Object.entries(configured))
@@ -187,21 +192,24 @@ export class UpstreamServers implements Upstreams {
       redact: (value) => this.#redact(value).value,
       changed: () => this.#offer(),
       settle: async (...listed) => {
-        await pins.settle(...listed);
+        const isOther = await pins.settle(...listed);
         await this.#book.refresh();
+        return isOther;
       },
     });
   }
 
-  #closeServer(alias: string): void {
-    const server = this.#servers.get(alias);
+  /** A call that was sent is not cut by another configuration: whether it was done would not be known. */
+  #retireServer(alias: string, server: UpstreamServer): void {
     this.#servers.delete(alias);
-    const closing = server?.close().catch((error: unknown) => {
+    const retiring = this.#ended(server, server.retire()).finally(() => this.#retiring.delete(server));
+    this.#retiring.set(server, retiring);
+  }
+
+  #ended({ alias }: UpstreamServer, ended: Promise<void>): Promise<void> {
+    return ended.catch((error: unknown) => {
       this.#needs.log.warn("an upstream MCP server was not closed in order", { upstream: alias, error });
     });
-    if (closing === undefined) return;
-    this.#closing.add(closing);
-    void closing.finally(() => this.#closing.delete(closing));
   }
 
   #pinsChanged(): void {
@@ -235,7 +243,8 @@ export class UpstreamServers implements Upstreams {
         tool: tool.name,
         redacted: count,
       });
-    return value;
+    // Not before: of a secret that is cut the rest would be told.
+    return value.kind === "error" ? { ...value, message: value.message.slice(0, errorCharactersMax) } : value;
   }
 }
 
@@ -253,7 +262,7 @@ function offerOf(row: PinRow, server: UpstreamServer): UpstreamTool | null {
 
 /** What the way to a server is made of; another one needs a new way. */
 function wayOf(config: UpstreamConfig): string {
-  const { allow: _allow, deny: _deny, pin: _pin, ...way } = config;
+  const { allow, deny, pin, timeoutMs, resultBytesMax, callsMax, ...way } = config;
   const secrets =
     way.kind === "http"
       ? way.bearer?.reveal()
@@ -261,7 +270,8 @@ function wayOf(config: UpstreamConfig): string {
   return JSON.stringify([way, secrets]);
 }
 
-const termsOf = ({ allow, deny, pin }: UpstreamConfig): string => JSON.stringify([allow, deny, pin]);
+const termsOf = ({ allow, deny, pin, timeoutMs, resultBytesMax, callsMax }: UpstreamConfig): string =>
+  JSON.stringify([allow, deny, pin, timeoutMs, resultBytesMax, callsMax]);
 
 const withdrawn = (): Failure =>
   new Failure(

@@ -1,12 +1,13 @@
 /**
- * Upstream servers and their tools as administrators see them. No secret is in it: of an address no query, of a command no
- * argument.
+ * Upstream servers and their tools as administrators see them. No secret is in it: of an address no query and nothing
+ * that looks like a key, of a command no argument.
  */
 import { basename } from "node:path";
 import type { ToolDefinition } from "../../platform/upstream.ts";
 import type { ToolView, UpstreamView } from "./contract.ts";
 import { differencesOf } from "./difference.ts";
 import { offeredName } from "./names.ts";
+import { looksRandom } from "./redaction.ts";
 import type { UpstreamServer } from "./server.ts";
 import type { PinRow } from "./store.ts";
 
@@ -46,7 +47,7 @@ export function upstreamView(server: UpstreamServer, rows: readonly PinRow[], of
 
 function addressOf(url: string): string {
   const { origin, pathname } = new URL(url);
-  return origin + pathname;
+  return origin + pathname.replaceAll(/[^/]+/g, (part) => (looksRandom(part) ? "[redacted]" : part));
 }
 
 export function toolView(row: PinRow, is: { offered: boolean; allowed: boolean }): ToolView {

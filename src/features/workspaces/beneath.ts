@@ -7,60 +7,61 @@
  * somebody who swaps directories at the right moment. Links are never followed, inside the root neither; one file
  * system only; a file with a second name (a hard link) is refused, because its other name may lie outside.
  */
-import { constants, type Dirent, existsSync, type Stats } from "node:fs";
+import { constants, type Dirent, type Stats } from "node:fs";
 import {
+  access,
   type FileHandle,
+  link,
   lstat,
   mkdir,
   open,
   readdir,
   realpath,
   rename,
-  stat,
   unlink,
 } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure, notFound } from "../../platform/failure.ts";
+import { type Ground, Own } from "./ground.ts";
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
+const { W_OK, O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 /** Without O_NONBLOCK, to open a pipe would wait for somebody at its other end. */
 const reading = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
-/** Where open descriptors have names that lead on from them, or null. */
-export const descriptorsHere = (): string | null => (existsSync("/proc/self/fd") ? "/proc/self/fd" : null);
+/** What is laid beside a file before it takes the file's name; by its beginning it is told whose it is. */
+export const partialStart = (name: string): string =>
+  `.specgate-${new Bun.CryptoHasher("sha256").update(name).digest("hex").slice(0, 16)}`;
 
-/** What all directories of one gateway share. */
-export type Ground = {
-  /** Where open descriptors have names; null on a system without such. */
-  readonly descriptors: string | null;
-  /** The gateway's data directory and its configuration file: never opened, wherever they lie. */
-  readonly own: readonly string[];
-};
+/** What a directory and those below it have in common. */
+type Shared = { readonly device: number; readonly ground: Ground; readonly own: Own };
 
 export class Directory implements AsyncDisposable {
   readonly #handle: FileHandle;
   /** A way to it that what lies in it can be appended to. */
   readonly #base: string;
-  readonly #device: number;
-  readonly #ground: Ground;
+  readonly #shared: Shared;
 
-  private constructor(handle: FileHandle, base: string, device: number, ground: Ground) {
+  private constructor(handle: FileHandle, base: string, shared: Shared) {
+    const { descriptors } = shared.ground;
     this.#handle = handle;
-    this.#base = ground.descriptors === null ? base : `${ground.descriptors}/${handle.fd}`;
-    this.#device = device;
-    this.#ground = ground;
+    this.#base = descriptors === null ? base : `${descriptors}/${handle.fd}`;
+    this.#shared = shared;
   }
 
   /** The operator's own path; links on the way to it are the operator's too. */
-  static async openRoot(root: string, ground: Ground): Promise<Directory> {
+  static async openRoot(path: string, ground: Ground): Promise<Directory> {
+    let handle: FileHandle | null = null;
     try {
-      const path = await realpath(root);
+      const root = await realpath(path);
       for (const own of ground.own)
-        if (`${path}/`.startsWith(`${await realpath(own).catch(() => own)}/`))
-          throw new Error(`${path} is the gateway's own`);
-      const handle = await open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-      return new Directory(handle, path, (await handle.stat()).dev, ground);
+        if (`${root}/`.startsWith(`${await realpath(own).catch(() => own)}/`)) throw isOwn(root);
+      const own = await Own.find(ground.own);
+      handle = await open(root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      const stats = await handle.stat();
+      if (own.holds(stats)) throw isOwn(root);
+      return new Directory(handle, root, { device: stats.dev, ground, own });
     } catch (cause) {
+      await handle?.close();
       const message = "This workspace's directory cannot be opened. An operator has to look.";
       throw new Failure("unavailable", "workspace_unavailable", message, { cause });
     }
@@ -74,13 +75,13 @@ export class Directory implements AsyncDisposable {
     try {
       await this.#requireNoLink(path);
       const stats = await handle.stat();
-      if (stats.dev !== this.#device) throw notOpenable("Another disk begins here");
-      await this.#requireForeign(stats);
+      if (stats.dev !== this.#shared.device) throw notOpenable("Another disk begins here");
+      this.#requireForeign(stats);
     } catch (error) {
       await handle.close();
       throw error;
     }
-    return new Directory(handle, path, this.#device, this.#ground);
+    return new Directory(handle, path, this.#shared);
   }
 
   /** On disk when this returns; one that is there already will do. */
@@ -101,8 +102,9 @@ export class Directory implements AsyncDisposable {
       await this.#requireNoLink(path);
       const stats = await handle.stat();
       if (!stats.isFile()) throw notOpenable("This is no plain file");
-      if (stats.nlink !== 1) throw notOpenable("This file has a second name (a hard link)");
-      await this.#requireForeign(stats);
+      if (stats.nlink !== 1 && !(await this.#hasOneName(name, handle)))
+        throw notOpenable("This file has a second name (a hard link)");
+      this.#requireForeign(stats);
       return { handle, stats };
     } catch (error) {
       await handle.close();
@@ -136,10 +138,32 @@ export class Directory implements AsyncDisposable {
     }
   }
 
-  /** Takes the place of whatever had the name. */
-  async publish(partial: string, name: string): Promise<void> {
-    await rename(join(this.#base, partial), join(this.#base, name));
-    await this.#handle.sync();
+  /** Throws 403 `not_permitted` for a file that its mode or its owner keeps from being written. */
+  async requireWritable(name: string, { mode }: Stats): Promise<void> {
+    // Root may write everything, and the rename asks nobody: what the operator took the right to write from stays.
+    if ((mode & 0o222) === 0)
+      throw notPermitted("The file is read-only; an operator has to let it be written.");
+    await access(join(this.#base, name), W_OK);
+  }
+
+  /**
+   * Gives what was laid its name: in place of `before`, which has to stand there still, or of nothing. False, and nothing
+   * is done, when something else does. Not on disk before `sync`.
+   */
+  async publish(partial: string, name: string, before: Stats | null): Promise<boolean> {
+    const [from, to] = [join(this.#base, partial), join(this.#base, name)];
+    if (before === null) {
+      const made = await this.#link(from, to);
+      if (made !== null) return made;
+    }
+    const now = await absentAsNull(lstat(to));
+    if (before === null ? now !== null : now === null || !isSame(before, now)) return false;
+    await rename(from, to);
+    return true;
+  }
+
+  sync(): Promise<void> {
+    return this.#handle.sync();
   }
 
   async remove(name: string): Promise<void> {
@@ -152,18 +176,53 @@ export class Directory implements AsyncDisposable {
 
   /** Where descriptors have no names the whole way is walked anew each time, and has to be the same one still. */
   async #requireNoLink(path: string): Promise<void> {
-    if (this.#ground.descriptors !== null) return;
+    if (this.#shared.ground.descriptors !== null) return;
     if ((await realpath(path)) !== path) throw notOpenable("A link stands in the way");
   }
 
   /** By what it is, however it is called: the gateway's own may lie below the root. */
-  async #requireForeign({ dev, ino }: Stats): Promise<void> {
-    for (const own of this.#ground.own) {
-      const found = await absentAsNull(stat(own));
-      if (found?.dev === dev && found.ino === ino) throw notOpenable("This is the gateway's own");
+  #requireForeign(stats: Stats): void {
+    if (this.#shared.own.holds(stats)) throw notOpenable("This is the gateway's own");
+  }
+
+  /** A second name that only the last step of a write had given it: it goes in a moment, or was left by a kill. */
+  async #hasOneName(name: string, handle: FileHandle): Promise<boolean> {
+    const { dev, ino, nlink } = await handle.stat();
+    if (nlink !== 2) return nlink === 1;
+    for (const partial of (await readdir(this.#base)).filter((other) =>
+      other.startsWith(partialStart(name)),
+    )) {
+      const found = await this.find(partial);
+      if (found?.ino === ino && found.dev === dev) return true;
     }
+    return (await handle.stat()).nlink === 1;
+  }
+
+  /** The one way to a name that somebody else may take at the same moment. Null on disks that know no second names. */
+  async #link(from: string, to: string): Promise<boolean | null> {
+    try {
+      await link(from, to);
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === "EEXIST") return false;
+      if (linkless.has(code ?? "")) return null;
+      throw error;
+    }
+    // Left behind it does no harm: the next write of this name takes it away.
+    await unlink(from).catch(() => undefined);
+    return true;
   }
 }
+
+const linkless = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
+
+const isSame = (one: Stats, other: Stats): boolean =>
+  one.ino === other.ino &&
+  one.size === other.size &&
+  one.mtimeMs === other.mtimeMs &&
+  one.ctimeMs === other.ctimeMs;
+
+const isOwn = (path: string): Error => new Error(`${path} is the gateway's own`);
 
 /** The directory at the end of the way, with none of those before it still open; null when one of them is not there. */
 export async function walk(
@@ -230,6 +289,8 @@ const codeOf = (error: unknown): string | null => {
   const code = typeof error === "object" && error !== null && "code" in error ? error.code : null;
   return typeof code === "string" ? code : null;
 };
+
+const notPermitted = (message: string): Failure => new Failure("forbidden", "not_permitted", message);
 
 const notOpenable = (what: string): Failure =>
   new Failure("forbidden", "not_openable", `${what}; such are not opened here.`);

@@ -19,7 +19,7 @@ export const listAnswer = toolPageOf(
     type: z.enum(["file", "directory"]),
     size_bytes: z.int().nullable().describe("Null for a directory."),
     modified_at: z.string(),
-    readable: z.boolean(),
+    readable: z.boolean().describe("False also for what is above 1 MiB, or has a second name."),
     writable: z.boolean(),
   }),
 );
@@ -51,7 +51,11 @@ export const readAnswer = z.object({
 export const writeForm = z.strictObject({
   project_id: projectId,
   path: filePath,
-  content: z.string().describe("The whole new content, text in UTF-8, 1 MiB at most."),
+  content: z
+    .string()
+    .describe(
+      "The whole new content, text in UTF-8. 1 MiB at most, and with the rest of the request no more than its limit.",
+    ),
   expected_sha256: sha256
     .nullable()
     .default(null)

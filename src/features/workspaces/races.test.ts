@@ -12,7 +12,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startGateway } from "../../testing/gateway.ts";
 import { callTool } from "../../testing/mcp.ts";
-import { Directory, descriptorsHere, walk } from "./beneath.ts";
+import { Directory, walk } from "./beneath.ts";
+import { descriptorsHere } from "./ground.ts";
 
 const nest = mkdtempSync(join(tmpdir(), "workspace-races-"));
 const root = join(nest, "root");
@@ -111,11 +112,13 @@ describe("a system whose descriptors have no names", () => {
 describe("a gateway that is killed while it writes", () => {
   test("leaves the old content or the new, whole", async () => {
     const writer = `
-      const { Directory, descriptorsHere } = await import(${JSON.stringify(join(import.meta.dir, "beneath.ts"))});
+      const { Directory } = await import(${JSON.stringify(join(import.meta.dir, "beneath.ts"))});
+      const { descriptorsHere } = await import(${JSON.stringify(join(import.meta.dir, "ground.ts"))});
       const directory = await Directory.openRoot(process.argv.at(-1), { descriptors: descriptorsHere(), own: [] });
       for (let n = 0; ; n++) {
         await directory.lay(".specgate-x.partial", Buffer.alloc(500_000, "abcdefghij"[n % 10]), null);
-        await directory.publish(".specgate-x.partial", "whole.md");
+        await directory.publish(".specgate-x.partial", "whole.md", await directory.find("whole.md"));
+        await directory.sync();
         if (n === 1) console.log("going");
       }`;
     for (let round = 0; round < 12; round++) {

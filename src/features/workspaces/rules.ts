@@ -4,7 +4,7 @@
  */
 import type { WorkspaceConfig } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
-import { isSecretFile } from "../../platform/secret-files.ts";
+import { folded, isSecretFile } from "../../platform/secret-files.ts";
 
 export type Deed = "read" | "write";
 
@@ -16,7 +16,7 @@ export class Rules {
 
   constructor({ read, write, deny }: Pick<WorkspaceConfig, Deed | "deny">) {
     this.#allowed = { read: new Set(read), write: new Set(write) };
-    this.#denied = deny.map((pattern) => pattern.toLowerCase().split("/"));
+    this.#denied = deny.map((pattern) => folded(pattern).split("/"));
   }
 
   may(deed: Deed, segments: readonly string[]): boolean {
@@ -25,8 +25,9 @@ export class Rules {
 
   /** Whether a directory may be listed and passed through. */
   mayEnter(segments: readonly string[]): boolean {
-    const lower = segments.map((segment) => segment.toLowerCase());
-    return !this.#denied.some((pattern) => coversAny(pattern, lower));
+    if (this.#denied.length === 0) return true;
+    const plain = segments.map(folded);
+    return !this.#denied.some((pattern) => coversAny(pattern, plain));
   }
 
   /** Throws 403 with what would be allowed. */

@@ -1,6 +1,11 @@
 /** The content of files: text in UTF-8 without NUL, both ways, byte for byte what stands on the disk. */
 import { Failure } from "../../platform/failure.ts";
 
+export const fileBytesMax = 1_048_576;
+
+export const digest = (bytes: Uint8Array): string =>
+  new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+
 /** `ignoreBOM` keeps it: what was read and is written back has to have the same hash. */
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -29,30 +34,38 @@ export const tooLarge = (bytes: number, bytesMax: number): Failure =>
     `The file has ${bytes} bytes; at most ${bytesMax} are open here.`,
   );
 
-/** What an answer has beside the content of a piece. */
-const frameBytes = 8_192;
-
 /**
- * `bytes` are text. A piece ends where a character ends, and is as long as an answer of `answerBytesMax` can carry: it
- * stands there twice, as it is and as text within text. `next` is null at the end of all.
+ * `bytes` are text. A piece ends where a character ends, and is as long as what is said with it may be; `next` is null at
+ * the end of all. Throws 413 `result_too_large` where not even a few characters have room.
  */
-export function pieceOf(
+export function pieceOf<Said>(
   bytes: Uint8Array,
-  { offset, length, answerBytesMax }: { offset: number; length: number; answerBytesMax: number },
-): { content: string; next: number | null } {
+  { offset, length }: { offset: number; length: number },
+  { say, bytesMax }: { say: (content: string, next: number | null) => Said; bytesMax: number },
+): Said {
   if (offset > bytes.length || isInside(bytes, offset)) throw wrongOffset(bytes.length);
-  for (let most = length; ; most = Math.floor(most / 2)) {
+  for (let most = length; most >= characterBytesMax; most = Math.floor(most / 2)) {
     let end = Math.min(offset + most, bytes.length);
     while (isInside(bytes, end)) end--;
-    const content = strict.decode(bytes.subarray(offset, end));
-    if (most < 8 || carried(content) + frameBytes <= answerBytesMax)
-      return { content, next: end === bytes.length ? null : end };
+    const said = say(strict.decode(bytes.subarray(offset, end)), end === bytes.length ? null : end);
+    if (carriedBytes(said) <= bytesMax) return said;
   }
+  throw new Failure(
+    "too_large",
+    "result_too_large",
+    `Nothing of the file fits into an answer of ${bytesMax} bytes, which is what this credential's policy lets through.`,
+  );
 }
 
-function carried(content: string): number {
-  const once = JSON.stringify(content);
-  return Buffer.byteLength(once) + Buffer.byteLength(JSON.stringify(once));
+const characterBytesMax = 4;
+
+/** What the protocol puts around an answer. */
+const frameBytes = 512;
+
+/** An answer leaves twice: as it is, and as text within text. */
+function carriedBytes(said: unknown): number {
+  const once = JSON.stringify(said);
+  return Buffer.byteLength(once) + Buffer.byteLength(JSON.stringify(once)) + frameBytes;
 }
 
 /** Whether a character begins before and goes on here. */

@@ -33,8 +33,9 @@ export function workspaceTools({ workspaces }: { workspaces: Workspaces }): Tool
       isOffered,
       input: readForm,
       output: readAnswer,
-      run: ({ asked }) =>
+      run: ({ asked, resultBytesMax }) =>
         workspaces.read(asked.project_id, {
+          bytesMax: resultBytesMax,
           path: asked.path,
           offset: asked.offset_bytes,
           length: asked.length_bytes,
@@ -44,7 +45,7 @@ export function workspaceTools({ workspaces }: { workspaces: Workspaces }): Tool
       name: "workspace_write_file",
       title: "Write a file",
       description:
-        "Writes a whole text file of the project's workspace. To replace one, send the SHA-256 of what you have read; it is refused when the file has changed since. Leave it out for a new file.",
+        "Writes a whole text file of the project's workspace. To replace one, send the SHA-256 of what you have read; it is refused when the file has changed since. Leave it out for a new file. The request around the content has a limit of its own (limits.mcp.body_bytes_max, 1 MiB unless told), in which each line break and quote counts twice.",
       scopes: ["mcp:write"],
       place: { least: "editor", at: "project", argument: "project_id" },
       repeatable: true,

@@ -22,7 +22,7 @@ import { callTool, rpc } from "../../testing/mcp.ts";
 import { newApp } from "../../testing/people.ts";
 import { sha256Of } from "../../testing/stores.ts";
 import { promisedAnswer, toolRefusal } from "../../testing/tool-answers.ts";
-import type { Entry } from "./workspaces.ts";
+import type { Entry } from "./listing.ts";
 
 const gateway = await startGateway();
 const { robo, mallory, database } = gateway;
@@ -447,7 +447,8 @@ describe("each write", () => {
 
   test("clears away what a killed one left under the file's own partial name", async () => {
     await write("docs/again.md", "1");
-    const partial = `docs/.specgate-${sha("again.md").slice(0, 16)}.partial`;
+    const mark = sha(gateway.dir.instance).slice(0, 8);
+    const partial = `docs/.specgate-${sha("again.md").slice(0, 16)}-${mark}.partial`;
     put(partial, "half");
     await write("docs/again.md", "2", { expected_sha256: sha("1") });
     expect(existsSync(join(root, partial))).toBe(false);

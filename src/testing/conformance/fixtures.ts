@@ -23,11 +23,13 @@ export function fixtures(changeTools: () => void): McpExtras {
   };
 }
 
-/** Methods of 2025-11-25 that no slice of the gateway stands for: accepted, and forgotten with the request. */
+/**
+ * Methods of 2025-11-25 that the gateway refuses, since it has no sessions: accepted here, and forgotten with the request,
+ * so that their scenarios run at all. `expected.ts` names them, and the verdict counts them apart.
+ */
 function prepare(server: Server, era: "modern" | "legacy"): void {
   if (era !== "legacy") return;
-  server.registerCapabilities({ logging: {}, resources: { subscribe: true } });
-  server.setRequestHandler("logging/setLevel", () => ({}));
+  server.registerCapabilities({ resources: { subscribe: true } });
   server.setRequestHandler("resources/subscribe", () => ({}));
   server.setRequestHandler("resources/unsubscribe", () => ({}));
 }
