@@ -25,6 +25,8 @@ export type Tool = {
   readonly repeatable: boolean;
   /** Where it acts, by one of its arguments; left out for what lies in no project. */
   readonly place?: ToolPlace;
+  /** Whether it may wait for what people do; left out for what is done at once. */
+  readonly waits?: boolean;
   /** Whether it is there at all for this caller, by what is configured now; left out for what always is. */
   readonly isOffered?: (principal: Principal) => boolean;
   readonly input: z.ZodObject;

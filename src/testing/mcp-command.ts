@@ -3,6 +3,7 @@
  * what they are called.
  */
 import { spawn } from "node:child_process";
+import { flood } from "./mcp-flood.ts";
 
 const [, , era = "legacy", ...words] = process.argv;
 const is = (word: string): boolean => words.includes(word);
@@ -56,13 +57,9 @@ async function act(id: unknown, name: string, args: Record<string, unknown>): Pr
     case "garbage":
       for (let n = 0; n < Number(args.lines); n++) process.stdout.write("this is no message\n");
       return answer(id, text("after garbage"));
-    case "flood": {
-      const piece = String(args.text).repeat(Number(args.times));
-      for (const end = Date.now() + Number(args.ms); Date.now() < end; )
-        if (!process.stdout.write(piece))
-          await new Promise((resolve) => process.stdout.once("drain", resolve));
+    case "flood":
+      await flood(args);
       return answer(id, text("flooded"));
-    }
     case "complain":
       process.stderr.write(`${String(args.text)}\n`);
       return answer(id, text("complained"));

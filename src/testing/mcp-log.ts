@@ -11,7 +11,8 @@ export async function linesOf(gateway: Pick<TestGateway, "dir">, requestId: stri
     const lines = readdirSync(folder)
       .filter((name) => name.startsWith("mcp-"))
       .sort()
-      .flatMap((name) => readFileSync(`${folder}/${name}`, "utf8").trim().split("\n"))
+      // What stands behind the last newline is being written.
+      .flatMap((name) => readFileSync(`${folder}/${name}`, "utf8").split("\n").slice(0, -1))
       .filter((line) => line.includes(requestId))
       .map((line) => JSON.parse(line) as DecisionLine);
     if (lines.length > 0) return lines;

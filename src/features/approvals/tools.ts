@@ -59,6 +59,7 @@ const getTool = ({ approvals }: ApprovalToolsNeeds): Tool =>
       "Answers an approval as it is; with `wait_seconds` once it is decided, or when the time is over. Still `pending`: ask again. Only `approved` lets you go on.",
     scopes: ["mcp:read"],
     place: { least: "viewer", at: "approval", argument: "approval_id" },
+    waits: true,
     input: z.strictObject({
       approval_id: approvalId,
       wait_seconds: z

@@ -192,15 +192,21 @@ describe("a decision at the MCP door", () => {
     const third = await bootOf({ dir: again, epoch: 3 });
     await third.ledger.settled();
     expect(await count()).toEqual([700, 700]);
+    // None of them had come to its line.
+    while (linesIn(again).length < 701) await Bun.sleep(20);
+    const restored = linesIn(again).filter((line) => line.restored === true);
+    expect(new Set(restored.map(({ request }) => request))).toEqual(new Set(made.map(({ call }) => call.id)));
   });
 
   test("is refused an answer while the journal is down, as a call would be", async () => {
-    const { ledger, records } = await bootOf();
+    const { dir, ledger, records, copy } = await bootOf();
     await ledger.close();
     await expect(records.record(decided())).rejects.toMatchObject({
       code: "journal_unavailable",
       status: 503,
     });
+    await copy.flush();
+    expect(linesIn(dir).at(-1)).toMatchObject({ tool: "task_get", withheld: true });
   });
 
   test("that reached the database ten minutes late is not taken for one that was never sealed", async () => {

@@ -67,6 +67,15 @@ describe("requests at /mcp", () => {
     }
   });
 
+  test("say what failed in the gateway itself, which tells whether the tool can have done anything", async () => {
+    const nothing = { task_id: "tsk_00000000000000000000000000000000" };
+    const [row] = await rowsOf(await callTool(gateway.robo, "task_get", nothing));
+    expect(row).toMatchObject({
+      outcome: "failed",
+      details: { outcome: { tool: "error", code: "not_found" } },
+    });
+  });
+
   test("a change has its own row, which says through which tool, and a line", async () => {
     const { robo } = gateway;
     const answer = await callTool(robo, "session_start", { project_id: robo.projectId, title: "Invoices" });
@@ -82,6 +91,7 @@ describe("requests at /mcp", () => {
 describe("specgate audit verify", () => {
   test("covers rows and files, and names a line that was changed", async () => {
     await lineOf(await callTool(gateway.robo, "whoami"));
+    await gateway.parts.ledger.settled();
     const intact = await specgate("audit verify");
     expect([intact.code, intact.err]).toEqual([0, ""]);
     expect(intact.out).toMatch(/^intact: \d+ rows, .*\nintact: \d+ lines in 1 files of MCP decisions\n$/);

@@ -121,6 +121,21 @@ describe("the MCP log", () => {
     expect(membersOf(today)).toHaveLength(1 + kept + 1 + 2);
   });
 
+  test("warns while it goes on in a day that is still to come, because the clock was ahead once", async () => {
+    const { open, verify } = newLog();
+    clock.now = noon + 40 * dayMs;
+    await write(open(), 1);
+    clock.now = noon;
+    const log = open();
+    await write(log, 1);
+    expect(log.warnings()).toEqual([
+      expect.stringContaining("mcp-20270109.jsonl, a day that is still to come"),
+    ]);
+    expect(await verify()).toMatchObject({ outcome: "intact" });
+    clock.now = noon + 40 * dayMs;
+    expect(log.warnings()).toEqual([]);
+  });
+
   test("keeps thousands of lines a second in order", async () => {
     const { open, membersOf, verify } = newLog();
     const log = open();

@@ -33,6 +33,54 @@ export async function fit(
   return cutToFit(answer, bytes, room, []);
 }
 
+/** The rows of a page that are read first; what they weigh says how many more there is room for. */
+const pieceRows = 20;
+
+/**
+ * A page is read in pieces, each as long as there is room for, and ends where there is none: rows that would not leave are
+ * not read. `read` gives so many rows from a cursor on, or from where the caller's own begins.
+ */
+export async function fitList(
+  read: (limit: number, cursor?: unknown) => Promise<Answer>,
+  limit: number,
+  bytesMax: number,
+): Promise<ToolResult> {
+  const room = bytesMax - frameBytes;
+  const again = (rows: number) => read(rows);
+  let page = await read(Math.min(limit, pieceRows));
+  if (limit <= pieceRows || !isPage(page)) return fit(page, bytesMax, again);
+  let bytes = bytesOf(resultWith(page, []));
+  while (isPage(page) && page.data.length < limit && typeof page.next_cursor === "string") {
+    const rows = page.data.length;
+    const fitting = Math.floor(((room - bytes) * 0.9 * rows) / bytes);
+    const wanted = Math.min(limit - rows, rows * 2, fitting);
+    if (wanted < 1) return shortPage(page, limit, bytesMax, again);
+    const piece = await read(wanted, page.next_cursor);
+    const data = [...page.data, ...(piece.data as readonly unknown[])];
+    const longer = { ...page, ...piece, data };
+    const longerBytes = bytesOf(resultWith(longer, []));
+    if (longerBytes > room) return shortPage(page, limit, bytesMax, again);
+    const isEmpty = data.length === rows;
+    [page, bytes] = [longer, longerBytes];
+    if (isEmpty) break;
+  }
+  return fit(page, bytesMax, again);
+}
+
+/** What fits of it, which says so: how large the whole would be is known by its beginning. */
+function shortPage(
+  page: PageAnswer,
+  limit: number,
+  bytesMax: number,
+  again: (limit: number) => Promise<Answer>,
+): ToolResult | Promise<ToolResult> {
+  const bytes = Math.round((Buffer.byteLength(JSON.stringify(page.data)) / page.data.length) * limit);
+  const result = resultWith(page, [{ path: "data", bytes }]);
+  return bytesOf(result) <= bytesMax - frameBytes
+    ? result
+    : fitPage(page, bytesOf(result), bytesMax - frameBytes, again);
+}
+
 type PageAnswer = Answer & { readonly data: readonly unknown[] };
 
 const isPage = (answer: Answer): answer is PageAnswer =>
@@ -60,17 +108,7 @@ async function fitPage(
 
 /** The longest texts first, and what is left of every one as long as can be; then what lists hold beyond their beginning. */
 function cutToFit(answer: Answer, bytes: number, room: number, before: readonly Cut[]): ToolResult {
-  const longest = longestText(answer);
-  const byTexts = largest(textBytesMin, longest, (bytesMax) => {
-    const cutter = new Cutter({ textBytesMax: bytesMax, rowsMax: Number.POSITIVE_INFINITY });
-    return fitting(cutter, answer, before, room);
-  });
-  const found =
-    byTexts ??
-    largest(0, rowsAtMost, (rowsMax) => {
-      const cutter = new Cutter({ textBytesMax: textBytesMin, rowsMax });
-      return fitting(cutter, answer, before, room);
-    });
+  const found = cutTexts(answer, bytes, room, before) ?? cutRows(answer, room, before);
   if (found !== null) return found;
   throw new Failure(
     "too_large",
@@ -79,28 +117,84 @@ function cutToFit(answer: Answer, bytes: number, room: number, before: readonly 
   );
 }
 
+/** How long texts may be is reckoned, and looked at once: a large answer is not made twenty times over to find it out. */
+function cutTexts(answer: Answer, bytes: number, room: number, before: readonly Cut[]): ToolResult | null {
+  const texts = textsIn(answer);
+  // What the cuts themselves take to tell.
+  let left = room - (bytes - costOf(texts)) - reserveBytes(texts.length);
+  for (let tries = 0; tries < triesMax; tries++) {
+    const textBytesMax = Math.max(textBytesMin, lengthWithin(texts, left));
+    const cutter = new Cutter({ textBytesMax, rowsMax: Number.POSITIVE_INFINITY });
+    const { result, excess } = tried(cutter, answer, before, room);
+    if (excess <= 0) return result;
+    if (textBytesMax === textBytesMin) return null;
+    left -= excess * 2;
+  }
+  return null;
+}
+
+const triesMax = 8;
+
+/** Halved until it fits; each try is half the work of the one before. */
+function cutRows(answer: Answer, room: number, before: readonly Cut[]): ToolResult | null {
+  for (let rowsMax = rowsAtMost; ; rowsMax = Math.floor(rowsMax / 2)) {
+    const { result, excess } = tried(
+      new Cutter({ textBytesMax: textBytesMin, rowsMax }),
+      answer,
+      before,
+      room,
+    );
+    if (excess <= 0) return result;
+    if (rowsMax === 0) return null;
+  }
+}
+
 const rowsAtMost = 1_024;
 /** Shorter ones are words and codes, which mean nothing when they are cut. */
 const textBytesMin = 256;
 
-/** Of the numbers from `low` to `high` the largest that is given something, as long as all smaller ones are, too. */
-function largest<T>(low: number, high: number, make: (at: number) => T | null): T | null {
-  let found = make(low);
-  if (found === null) return null;
-  let [lowest, highest] = [low, high];
-  while (lowest < highest) {
-    const middle = Math.ceil((lowest + highest) / 2);
-    const made = make(middle);
-    if (made === null) highest = middle - 1;
-    else [found, lowest] = [made, middle];
+/** A text that may be cut: its bytes, and those that it takes in a result, where it stands twice and escaped. */
+type Text = { readonly bytes: number; readonly cost: number };
+
+const costOf = (texts: readonly Text[]): number => texts.reduce((sum, { cost }) => sum + cost, 0);
+const reserveBytes = (texts: number): number => 400 + Math.min(texts, cutsMax) * 80;
+
+function textsIn(value: unknown, found: Text[] = []): Text[] {
+  if (typeof value === "string") {
+    if (value.length * 3 <= textBytesMin || !isText(value)) return found;
+    const once = JSON.stringify(value);
+    const bytes = Buffer.byteLength(value);
+    if (bytes > textBytesMin)
+      found.push({ bytes, cost: Buffer.byteLength(once) + Buffer.byteLength(JSON.stringify(once)) });
+    return found;
   }
+  if (typeof value === "object" && value !== null)
+    for (const inner of Object.values(value)) textsIn(inner, found);
   return found;
 }
 
-function fitting(cutter: Cutter, answer: Answer, before: readonly Cut[], room: number): ToolResult | null {
+/** The most bytes that each text may have, for all of them to cost no more than this. */
+function lengthWithin(texts: readonly Text[], left: number): number {
+  const byLength = [...texts].sort((one, other) => one.bytes - other.bytes);
+  let perByte = byLength.reduce((sum, { bytes, cost }) => sum + cost / bytes, 0);
+  let remaining = left;
+  for (const { bytes, cost } of byLength) {
+    if (bytes * perByte > remaining) return Math.floor(remaining / perByte);
+    remaining -= cost;
+    perByte -= cost / bytes;
+  }
+  return Number.MAX_SAFE_INTEGER;
+}
+
+function tried(
+  cutter: Cutter,
+  answer: Answer,
+  before: readonly Cut[],
+  room: number,
+): { result: ToolResult; excess: number } {
   const cut = cutter.cut(answer, "") as Answer;
   const result = resultWith(cut, [...before, ...cutter.told()]);
-  return bytesOf(result) <= room ? result : null;
+  return { result, excess: bytesOf(result) - room };
 }
 
 type Measures = { readonly textBytesMax: number; readonly rowsMax: number };
@@ -157,15 +251,6 @@ export const cutText = (text: string, bytesMax: number): string =>
   new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.from(text).subarray(0, bytesMax), {
     stream: true,
   });
-
-function longestText(value: unknown): number {
-  if (typeof value === "string") return isText(value) ? Buffer.byteLength(value) : 0;
-  if (typeof value !== "object" || value === null) return 0;
-  return Object.values(value).reduce<number>(
-    (most, inner) => Math.max(most, longestText(inner)),
-    textBytesMin,
-  );
-}
 
 function resultWith(answer: Answer, cuts: readonly Cut[]): ToolResult {
   if (cuts.length === 0)

@@ -38,6 +38,7 @@ import {
   wrongParams,
 } from "./refusals.ts";
 import { countCalls } from "./standing-for.ts";
+import { Turns } from "./turns.ts";
 
 export type McpNeeds = Omit<AnswersNeeds, "catalogue"> &
   Omit<ListenNeeds, "catalogue"> & {
@@ -68,7 +69,8 @@ export class Mcp {
   readonly #answers: Answers;
   readonly #eras: Eras;
   readonly #listening: Listening;
-  readonly #bodies: Bodies;
+  readonly #bodies = new Bodies();
+  readonly #turns = new Turns();
   #underWay = 0;
   #isClosing = false;
 
@@ -79,7 +81,6 @@ export class Mcp {
     this.#answers = new Answers(inner);
     this.#eras = new Eras((exchange) => this.#answers.serverFor(exchange));
     this.#listening = new Listening(inner);
-    this.#bodies = new Bodies();
   }
 
   /** Throws 401 alone; every other refusal is an answer under the request's own id. */
@@ -155,6 +156,15 @@ export class Mcp {
     else if (isAnswered(message.method)) readParams(message.method, message);
     else if (message.method === "initialize" && !isModern) await readInitialize(message);
     if (isModern && message.method === "subscriptions/listen") return this.#listen(exchange);
+    const endTurn = takesTurn(exchange) ? await this.#turns.take(exchange.principal.holderId) : null;
+    try {
+      return await this.#work(exchange);
+    } finally {
+      endTurn?.();
+    }
+  }
+
+  async #work(exchange: Exchange): Promise<Response> {
     // A tool may take longer than a quiet connection is kept.
     if (exchange.offered?.kind === "upstream") exchange.call.stayOpen();
     else if (exchange.admitted !== null) exchange.call.stayOpen(quietSecondsMax);
@@ -320,6 +330,14 @@ export class Mcp {
     exchange.isRecorded = true;
     return this.#needs.records.record(exchange.decision(outcome));
   }
+}
+
+const reading = new Set(["resources/list", "resources/read", "prompts/get", "completion/complete"]);
+
+/** Upstreams count for themselves, and who waits for people is not at work. */
+function takesTurn({ offered, message }: Exchange): boolean {
+  if (offered !== null) return offered.kind === "own" && offered.tool.waits !== true;
+  return reading.has(message?.method ?? "");
 }
 
 /** What it is about, for the record: a tool, a resource, a prompt. */

@@ -13,7 +13,7 @@ import type { ProtocolTool } from "../../platform/mcp-sources.ts";
 import type { OpenedTool, Tool } from "../../platform/tool.ts";
 import type { Upstreams, UpstreamTool } from "../../platform/upstream.ts";
 import { readArguments } from "./arguments.ts";
-import { type Answer, bytesOf, fit } from "./bounds.ts";
+import { type Answer, bytesOf, fit, fitList } from "./bounds.ts";
 import type { Admitted, Exchange } from "./exchange.ts";
 import { insufficientScope, refusedBy } from "./refusals.ts";
 
@@ -86,14 +86,19 @@ export class Running {
     const asked = readArguments(tool.input, args);
     const place = await this.#enter(tool, exchange, asked);
     exchange.place = place;
-    const ask = async (given: Record<string, unknown>): Promise<Answer> => {
+    const ask = async (given: Readonly<Record<string, unknown>>): Promise<Answer> => {
       const opened: OpenedTool = { call, principal, place, asked: given, resultBytesMax, signal };
       // By its own shape: what a tool did not say it would tell does not leave.
       return tool.output.parse(await tool.run(opened));
     };
-    const isSafeAgain = !tool.writes && "limit" in tool.input.shape;
-    const again = isSafeAgain ? (limit: number) => ask({ ...asked, limit }) : null;
-    return fit(await ask(asked), resultBytesMax, again);
+    const { limit } = asked;
+    const { shape } = tool.input;
+    if (tool.writes || typeof limit !== "number" || !("cursor" in shape))
+      return fit(await ask(asked), resultBytesMax, null);
+    const { cursor: from } = asked;
+    const read = (rows: number, cursor: unknown = from) =>
+      ask({ ...asked, limit: rows, ...(cursor === undefined ? {} : { cursor }) });
+    return fitList(read, limit, resultBytesMax);
   }
 
   async #enter(tool: Tool, { principal }: Exchange, asked: Record<string, unknown>) {

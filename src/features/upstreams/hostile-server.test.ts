@@ -289,7 +289,7 @@ describe("a command that floods the gateway", () => {
 
   test("with a few thousand notices at once is borne", async () => {
     const link = linkTo(commandUpstream(["modern"]));
-    expect(await call(link, "one", { text: notice.repeat(4), times: 1_000, ms: 1 }, "flood")).toMatchObject(
+    expect(await call(link, "one", { text: notice.repeat(4), times: 1_000, ms: 0 }, "flood")).toMatchObject(
       said,
     );
   });
