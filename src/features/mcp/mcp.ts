@@ -139,6 +139,8 @@ export class Mcp {
 
   /** Nothing is read of what somebody sends who may not even look. */
   #requireEntry({ principal, call }: Exchange): void {
+    // The router takes `//mcp` and `/mcp/` for the same, and a rule in front of it may not.
+    if (call.url.pathname !== "/mcp") throw new Failure("missing", "not_found", "Send messages to /mcp.");
     if (!principal.scopes.has("mcp:read"))
       throw insufficientScope(["mcp:read"], principal.scopes, this.#needs.resourceMetadata(call.url));
   }
@@ -222,7 +224,8 @@ export class Mcp {
     const { principal, call, request } = exchange;
     const { name, arguments: args = {} } = message.params;
     exchange.args = args;
-    const offered = typeof name === "string" ? this.#catalogue.find(name) : undefined;
+    if (typeof name !== "string") throw wrongParams("`name` must be a string.");
+    const offered = this.#catalogue.find(name);
     if (offered === undefined || exchange.judge === null) throw unknownTool("unknown", exchange.name);
     exchange.offered = offered;
     const judged = exchange.judge.judge(offered, args);
@@ -334,7 +337,7 @@ export class Mcp {
 
 const reading = new Set(["resources/list", "resources/read", "prompts/get", "completion/complete"]);
 
-/** Upstreams count for themselves, and who waits for people is not at work. */
+/** Upstreams count for themselves, and who waits for people or a disk takes nothing from others. */
 function takesTurn({ offered, message }: Exchange): boolean {
   if (offered !== null) return offered.kind === "own" && offered.tool.waits !== true;
   return reading.has(message?.method ?? "");

@@ -61,7 +61,7 @@ export async function readSent(
 
 /** The id, where there is one that an answer may carry. */
 export function idOf({ value: { id } }: Sent): MessageId | null {
-  if (typeof id === "string") return id.length <= idCharactersMax ? id : null;
+  if (typeof id === "string") return id.length <= idCharactersMax && id.isWellFormed() ? id : null;
   return typeof id === "number" && Number.isSafeInteger(id) ? id : null;
 }
 

@@ -127,6 +127,19 @@ describe("a policy about tools", () => {
       ).toBe(-32_602);
   });
 
+  test("keeps reports of a session out of its summary, where it keeps their list from the caller", async () => {
+    const { session } = await newTask();
+    const rule = { path: "session_id", op: "eq", value: session };
+    const confined = await confinedBy([
+      { effect: "allow", tool: "**" },
+      { effect: "deny", tool: "report_list", args: [rule] },
+    ]);
+    const asked = (id: string) =>
+      rpc(confined, "prompts/get", { name: "summarize_session", arguments: { session_id: id } });
+    expect((await asked(session)).error?.message).toBe("Unknown prompt: summarize_session");
+    expect((await asked((await newTask()).session)).error).toBeUndefined();
+  });
+
   test("holds with its arguments and its rate", async () => {
     const [mine, other] = [await newTask(), await newTask()];
     const confined = await confinedBy([

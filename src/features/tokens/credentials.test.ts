@@ -158,6 +158,7 @@ describe("API keys", () => {
       },
       scopes: ["llm:chat"],
       memberships: [],
+      mcp_tools: [],
       limits: { requests_per_minute: { control: null, llm: null, mcp: null } },
     });
     for (const plane of ["control", "llm", "mcp"] as const)

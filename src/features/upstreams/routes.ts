@@ -37,10 +37,10 @@ export function upstreamRoutes({ guard, changes, upstreams, pins }: UpstreamRout
       "/:upstream/tools/:tool/approval",
       guard.closed(administers, async (opened) => {
         const { upstream = "", tool = "" } = opened.params;
-        upstreams.requireConfigured(upstream);
+        const before = async () => upstreams.requireConfigured(upstream);
         const answer = await changes.answer(
           opened,
-          { form: approvalForm, status: 200 },
+          { form: approvalForm, status: 200, before },
           async (change, asked) => view(await pins.decide(change, { alias: upstream, tool }, asked)),
         );
         await upstreams.refresh();

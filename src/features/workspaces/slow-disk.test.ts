@@ -10,7 +10,7 @@ import { Directory } from "./beneath.ts";
 import { DiskTurns } from "./disk-turns.ts";
 
 const gateway = await startGateway();
-const { robo, database } = gateway;
+const { robo, mallory, database } = gateway;
 const root = mkdtempSync(join(tmpdir(), "workspace-slow-"));
 const lists = { root, read: [".md"], write: [".md"], deny: [] };
 gateway.parts.gateway().mcp.workspaces[robo.projectId] = lists;
@@ -31,11 +31,11 @@ const rows = async (path: string) => {
   const found = await database.db.select().from(audit).where(eq(audit.subject, path)).orderBy(asc(audit.id));
   return found.map(({ action, outcome }) => `${action} ${outcome}`);
 };
-/** How long the rest of the gateway takes meanwhile. */
+/** How long the rest of the gateway takes meanwhile, for somebody else. */
 const others = async (): Promise<{ statuses: number[]; ms: number }> => {
   const startedAt = performance.now();
-  const asked = [robo.fetch("/readyz"), robo.fetch(`/api/v1/projects/${robo.projectId}`)];
-  const [{ status }, ...answers] = await Promise.all([callTool(robo, "project_list"), ...asked]);
+  const asked = [mallory.fetch("/readyz"), mallory.fetch(`/api/v1/projects/${mallory.projectId}`)];
+  const [{ status }, ...answers] = await Promise.all([callTool(mallory, "project_list"), ...asked]);
   return { statuses: [status, ...answers.map((answer) => answer.status)], ms: performance.now() - startedAt };
 };
 const until = async (holds: () => Promise<boolean>) => {

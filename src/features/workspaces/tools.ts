@@ -19,6 +19,7 @@ export function workspaceTools({ workspaces }: { workspaces: Workspaces }): Tool
       scopes: ["mcp:read"],
       place: { least: "viewer", at: "project", argument: "project_id" },
       isOffered,
+      waits: true,
       input: listForm,
       output: listAnswer,
       run: ({ asked }) => workspaces.list(asked.project_id, asked),
@@ -31,6 +32,7 @@ export function workspaceTools({ workspaces }: { workspaces: Workspaces }): Tool
       scopes: ["mcp:read"],
       place: { least: "viewer", at: "project", argument: "project_id" },
       isOffered,
+      waits: true,
       input: readForm,
       output: readAnswer,
       run: ({ asked, resultBytesMax }) =>
@@ -50,6 +52,7 @@ export function workspaceTools({ workspaces }: { workspaces: Workspaces }): Tool
       place: { least: "editor", at: "project", argument: "project_id" },
       repeatable: true,
       isOffered,
+      waits: true,
       input: writeForm,
       output: writeAnswer,
       run: ({ asked, principal, call }) =>
