@@ -8,8 +8,8 @@ import { budgetTools } from "./features/budgets/tools.ts";
 import { gateTools } from "./features/gates/tools.ts";
 import { modelTools } from "./features/llm/tools.ts";
 import { Allowlist } from "./features/mcp/allowlist.ts";
+import { Doorway, type DoorwayNeeds } from "./features/mcp/doorway.ts";
 import { KnownPolicies } from "./features/mcp/known-policies.ts";
-import { Mcp, type McpNeeds } from "./features/mcp/mcp.ts";
 import { PolicyBook } from "./features/mcp/policies.ts";
 import { mcpPrompts } from "./features/mcp/prompts.ts";
 import { findPolicies } from "./features/mcp/store.ts";
@@ -60,7 +60,7 @@ export function wireMcp(input: WiringInput, needs: WireMcpNeeds) {
   const offered = () => mcp.offered();
   const offers = offersOf(input, needs, mcpTools({ gateway, allowlist, offered }));
   const shared = { gateway, version, upstreams, allowlist, records, locate, cursors, log };
-  const mcp = new Mcp({ ...shared, ...offers, ...seamsOf(input, needs) });
+  const mcp = new Doorway({ ...shared, ...offers, ...seamsOf(input, needs) });
   return {
     mcp,
     policies,
@@ -169,7 +169,7 @@ function fileTools({ gateway, config, dir }: WiringInput, { work, cursors }: Wir
 function seamsOf(
   { database, clock, addresses }: WiringInput,
   { identity, work, throttle }: WireMcpNeeds,
-): Pick<McpNeeds, "clock" | "onRevoked" | "isEnded" | "onEvents" | "rates" | "resourceMetadata"> {
+): Pick<DoorwayNeeds, "clock" | "onRevoked" | "isEnded" | "onEvents" | "rates" | "resourceMetadata"> {
   return {
     clock,
     onRevoked: (listener) => identity.feed.onRevoked(listener),

@@ -1,7 +1,6 @@
 /** `specgate connect`: a gateway's MCP server for desktop apps that can only start a program and talk to it. */
 import type { Command } from "commander";
 import { mcpScopes } from "../platform/scopes.ts";
-import { Bridge } from "./connect-bridge.ts";
 import { linesOf } from "./connect-lines.ts";
 import { clientHelp, gatewayUrl } from "./sign-in-gateway.ts";
 import { Ended, type World } from "./world.ts";
@@ -32,6 +31,8 @@ Try it:
 async function connect(world: World, flags: Flags): Promise<void> {
   // Said at once, and not with the first message.
   gatewayUrl(world, flags);
+  // Here and not above: no other command has a use for the protocol's library, which is not small.
+  const { Bridge } = await import("./connect-bridge.ts");
   const bridge = new Bridge({ world, flags, scope: flags.scope });
   const ended = Promise.withResolvers<void>();
   const unhear = world.onSignal(() => ended.resolve());

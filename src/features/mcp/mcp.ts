@@ -14,7 +14,7 @@ import { isEndedBy } from "../../platform/principal.ts";
 import type { Allowlist } from "./allowlist.ts";
 import { Answers, type AnswersNeeds } from "./answers.ts";
 import { Bodies } from "./bodies.ts";
-import { Catalogue, type Offered } from "./catalogue.ts";
+import type { Catalogue } from "./catalogue.ts";
 import { Eras, gone } from "./eras.ts";
 import { type Admitted, Exchange } from "./exchange.ts";
 import { findArgumentMismatch, findMismatch } from "./headers.ts";
@@ -40,11 +40,10 @@ import {
 import { countCalls } from "./standing-for.ts";
 import { Turns } from "./turns.ts";
 
-export type McpNeeds = Omit<AnswersNeeds, "catalogue"> &
-  Omit<ListenNeeds, "catalogue"> & {
+export type McpNeeds = AnswersNeeds &
+  ListenNeeds & {
     gateway: () => GatewayConfig;
-    tools: ConstructorParameters<typeof Catalogue>[0];
-    protocolTools: ConstructorParameters<typeof Catalogue>[1];
+    catalogue: Catalogue;
     allowlist: Allowlist;
     records: McpRecords;
     resourceMetadata: (asked: URL) => string;
@@ -65,7 +64,6 @@ const endedMeanwhile = (): Failure =>
 
 export class Mcp {
   readonly #needs: McpNeeds;
-  readonly #catalogue: Catalogue;
   readonly #answers: Answers;
   readonly #eras: Eras;
   readonly #listening: Listening;
@@ -76,11 +74,9 @@ export class Mcp {
 
   constructor(needs: McpNeeds) {
     this.#needs = needs;
-    this.#catalogue = new Catalogue(needs.tools, needs.protocolTools, needs.upstreams);
-    const inner = { ...needs, catalogue: this.#catalogue };
-    this.#answers = new Answers(inner);
+    this.#answers = new Answers(needs);
     this.#eras = new Eras((exchange) => this.#answers.serverFor(exchange));
-    this.#listening = new Listening(inner);
+    this.#listening = new Listening(needs);
   }
 
   /** Throws 401 alone; every other refusal is an answer under the request's own id. */
@@ -118,11 +114,6 @@ export class Mcp {
     }
   }
 
-  /** Everything that could be offered to anybody right now. */
-  offered(): readonly Offered[] {
-    return this.#catalogue.all();
-  }
-
   /** Lets nobody in, ends the streams, and waits for the calls under way; what then still runs is cut by `close`. */
   async drain(milliseconds: number): Promise<void> {
     this.#isClosing = true;
@@ -158,19 +149,20 @@ export class Mcp {
     else if (isAnswered(message.method)) readParams(message.method, message);
     else if (message.method === "initialize" && !isModern) await readInitialize(message);
     if (isModern && message.method === "subscriptions/listen") return this.#listen(exchange);
+    return this.#settle(exchange, await this.#work(exchange));
+  }
+
+  /** In its turn; that the record becomes durable takes nothing from others any more. */
+  async #work(exchange: Exchange): Promise<Response> {
     const endTurn = takesTurn(exchange) ? await this.#turns.take(exchange.principal.holderId) : null;
     try {
-      return await this.#work(exchange);
+      // A tool may take longer than a quiet connection is kept.
+      if (exchange.offered?.kind === "upstream") exchange.call.stayOpen();
+      else if (exchange.admitted !== null) exchange.call.stayOpen(quietSecondsMax);
+      return await this.#eras.answer(exchange);
     } finally {
       endTurn?.();
     }
-  }
-
-  async #work(exchange: Exchange): Promise<Response> {
-    // A tool may take longer than a quiet connection is kept.
-    if (exchange.offered?.kind === "upstream") exchange.call.stayOpen();
-    else if (exchange.admitted !== null) exchange.call.stayOpen(quietSecondsMax);
-    return this.#settle(exchange, await this.#eras.answer(exchange));
   }
 
   async #read(exchange: Exchange): Promise<Message> {
@@ -225,7 +217,7 @@ export class Mcp {
     const { name, arguments: args = {} } = message.params;
     exchange.args = args;
     if (typeof name !== "string") throw wrongParams("`name` must be a string.");
-    const offered = this.#catalogue.find(name);
+    const offered = this.#needs.catalogue.find(name);
     if (offered === undefined || exchange.judge === null) throw unknownTool("unknown", exchange.name);
     exchange.offered = offered;
     const judged = exchange.judge.judge(offered, args);

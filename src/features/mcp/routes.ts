@@ -3,7 +3,7 @@
  */
 import { Elysia } from "elysia";
 import type { ClosedPolicy, Guard, OpenedBy } from "../../platform/guard.ts";
-import type { Mcp } from "./mcp.ts";
+import type { Doorway } from "./doorway.ts";
 import type { PolicyBook } from "./policies.ts";
 import { policyDoors } from "./policy-routes.ts";
 
@@ -11,7 +11,7 @@ const unparsed = { parse: "none" } as const;
 /** The door itself asks for `mcp:read`, so that a refusal for lacking it is written down like every other. */
 const speaks = { plane: "mcp", scope: null } as const satisfies ClosedPolicy;
 
-export type McpRoutesNeeds = { guard: Guard; mcp: Mcp; policies: PolicyBook };
+export type McpRoutesNeeds = { guard: Guard; mcp: Doorway; policies: PolicyBook };
 
 export function mcpRoutes({ guard, mcp, policies }: McpRoutesNeeds) {
   const ofPolicies = policyDoors(guard, policies);
