@@ -671,7 +671,7 @@ export const mcpPins = pgTable(
     alias: text("alias").notNull(),
     /** The upstream's own name of it. */
     tool: text("tool").notNull(),
-    /** `pending`: never approved. `quarantined`: it is not what it was any more. `rejected`: an administrator said no. */
+    /** `pending`: never approved. `quarantined`: it is no longer what it was. `rejected`: an administrator said no. */
     status: text("status").$type<"visible" | "pending" | "quarantined" | "rejected">().notNull(),
     /** SHA-256 of the canonical JSON of the definition that counts; null while none does. */
     pin: text("pin"),

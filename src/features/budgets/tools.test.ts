@@ -140,7 +140,7 @@ describe("usage_limits", () => {
     });
     const again = await toolAnswer<Limits>(caller, "usage_limits");
     expect(again.requests_per_minute.llm).toMatchObject({ left: 9 });
-    // The tool's own calls are counted, as any at this door.
+    // The tool's own calls are counted, like every other at this door.
     const [{ mcp: one }, { mcp: next }] = [after.requests_per_minute, again.requests_per_minute];
     expect(next?.left).toBeLessThan(one?.left ?? 0);
   });
