@@ -391,7 +391,7 @@ describe("the mark of arguments", () => {
     expect(markOf(key, { text: "x".repeat(5 * 1024 * 1024) })).toBeNull();
     const began = performance.now();
     expect(markOf(key, { text: "x".repeat(2 * 1024 * 1024) })).not.toBeNull();
-    expect(performance.now() - began).toBeLessThan(500);
+    expect(performance.now() - began).toBeLessThan(1_500);
   });
 });
 

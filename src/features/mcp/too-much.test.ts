@@ -295,16 +295,16 @@ describe("a body", () => {
 
 describe("many calls at once of one credential", () => {
   test("take their turn, and leave turns to others", async () => {
-    const asking = Array.from({ length: 20 }, () => callTool(robo, "look", { ms: 150 }));
+    const asking = Array.from({ length: 20 }, () => callTool(robo, "look", { ms: 400 }));
     await Bun.sleep(30);
     expect(atWork).toBeLessThanOrEqual(5);
     const from = performance.now();
     expect((await callTool(gateway.mallory, "look", { ms: 0 })).status).toBe(200);
-    expect(performance.now() - from).toBeLessThan(150);
+    expect(performance.now() - from).toBeLessThan(400);
     // What takes nothing from anybody waits for nothing.
     expect((await callTool(robo, "notes__find")).status).toBe(200);
     expect((await rpc(robo, "tools/list")).status).toBe(200);
-    expect(performance.now() - from).toBeLessThan(400);
+    expect(performance.now() - from).toBeLessThan(1_200);
     expect((await Promise.all(asking)).map(({ status }) => status)).toEqual(Array(20).fill(200));
     // Five of the one, and the other's.
     expect(mostAtWork).toBe(6);

@@ -103,7 +103,7 @@ describe("a server that answers a call with a flood", () => {
       let code = "";
       const longest = await longestTurn(async () => (code = await codeOf(call(link, "one"))));
       expect(code).toBe("result_too_large");
-      expect(longest).toBeLessThan(250);
+      expect(longest).toBeLessThan(750);
     }
   });
 });
@@ -146,7 +146,7 @@ describe("a list that is too much", () => {
     const began = performance.now();
     const { tools, refused } = sortOut("a", list, (value) => value);
     expect([tools.size, refused.length]).toEqual([0, 80]);
-    expect(performance.now() - began).toBeLessThan(500);
+    expect(performance.now() - began).toBeLessThan(1_500);
     const small = Array.from({ length: 2_000 }, (_, n) => ({
       ...echoTool,
       name: `t${n}`,
@@ -157,7 +157,7 @@ describe("a list that is too much", () => {
       sorted = await sortOutInTurns("a", small, (value) => value);
     });
     expect(sorted.tools.size).toBe(512);
-    expect(longest).toBeLessThan(250);
+    expect(longest).toBeLessThan(750);
   });
 
   test("a tool that is not valid is not logged with half a secret", async () => {
@@ -282,7 +282,7 @@ describe("a command that floods the gateway", () => {
       });
       expect(failure).toMatchObject({ code: "upstream_failed" });
       expect(String(failure)).toContain("nobody had asked for");
-      expect(longest).toBeLessThan(400);
+      expect(longest).toBeLessThan(1_000);
       await Bun.sleep(50);
       expect(await call(link, "one")).toMatchObject(said);
     });
