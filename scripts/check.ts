@@ -18,7 +18,7 @@ const quick: [string, string[]][] = [
 ];
 const slow: [string, string[]][] = [
   ["packages", script("packages.ts")],
-  ["tests", [process.execPath, "test", "--timeout=20000"]],
+  ["tests", script("test-sources.ts")],
   ["build", script("build.ts")],
   ["smoke", script("smoke.ts", "--crash", "--outage")],
   ["conformance", script("conformance.ts")],

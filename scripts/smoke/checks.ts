@@ -4,10 +4,11 @@ export type Check = {
   /** Counted too: what cannot be tried here, and how it could be. */
   skip(sentence: string, how: string): void;
 };
-export type Counts = { passed: number; failed: number; skipped: number };
+/** `failures` has each failed one's lines, to be said again at the end. */
+export type Counts = { passed: number; failed: number; skipped: number; failures: string[] };
 
 export function startChecks(): { check: Check; counts: Counts } {
-  const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const counts: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
   const check = async (sentence: string, work: () => unknown): Promise<void> => {
     const started = performance.now();
     const took = (): string => `[${Math.round(performance.now() - started)} ms]`;
@@ -17,7 +18,9 @@ export function startChecks(): { check: Check; counts: Counts } {
       console.log(`✓ ${sentence}${typeof note === "string" ? `: ${note}` : ""} ${took()}`);
     } catch (error) {
       counts.failed++;
-      console.log(`✗ ${sentence} ${took()}\n    ${words(error).replaceAll("\n", "\n    ")}`);
+      const lines = `✗ ${sentence} ${took()}\n    ${words(error).replaceAll("\n", "\n    ")}`;
+      counts.failures.push(lines);
+      console.log(lines);
     }
   };
   const skip = (sentence: string, how: string): void => {
