@@ -1,15 +1,16 @@
 /**
  * Every test in src, in as many processes as there are cores (two at most): most of a test's time is waiting. Each process
- * has its own PostgreSQL. Those in `alone` measure time itself and run afterwards, with the machine to themselves.
+ * has its own PostgreSQL. Files that hold durations against each other run afterwards, with the machine to themselves.
+ *
+ * A file in which something failed runs once more by itself: what passes then is counted, and told of with what happened
+ * before, because a machine that stood still for a moment and a rare mistake look the same.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Counts } from "./smoke/checks.ts";
 
 const root = join(import.meta.dir, "..");
 
-/** What compares durations with each other, or holds one to account. */
 const alone = ["src/features/identity/login.test.ts"];
 
 /** Rough seconds of the longest ones, so that the processes end together; all others count as two. */
@@ -32,21 +33,41 @@ const long: Record<string, number> = {
   "src/db/open.test.ts": 14,
 };
 
+/** What one file came to; `isOver` once the process went on to the next or ended by itself. */
+type Outcome = { passed: number; failed: number; skipped: number; failures: string[]; isOver: boolean };
+type Outcomes = Map<string, Outcome>;
+
 export async function testSources(): Promise<Counts> {
   const files = [...new Bun.Glob("src/**/*.test.ts").scanSync({ cwd: root })].sort();
   const together = files.filter((file) => !alone.includes(file));
   const shares = shareOut(together, Math.min(2, availableParallelism()));
-  const results = await Promise.all(shares.map((share, index) => run(`${index + 1}`, share)));
-  results.push(await run("alone", alone));
-  const sum: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
-  for (const result of results) {
-    sum.passed += result.passed;
-    sum.failed += result.failed;
-    sum.skipped += result.skipped;
-    sum.failures.push(...result.failures);
+  const outcomes: Outcomes = new Map();
+  await Promise.all(shares.map((share) => run(share, outcomes)));
+  await run(alone, outcomes);
+
+  const again = files.filter((file) => !isFine(outcomes.get(file)));
+  const before = again.flatMap((file) => outcomes.get(file)?.failures ?? []);
+  for (const file of again) {
+    outcomes.delete(file);
+    await run([file], outcomes);
   }
-  return sum;
+  const counts: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
+  for (const file of files) {
+    const { passed, failed, skipped, failures, isOver } = outcomes.get(file) ?? nothing();
+    counts.passed += passed;
+    counts.skipped += skipped;
+    counts.failed += failed === 0 && !isOver ? 1 : failed;
+    counts.failures.push(...failures);
+    if (!isOver) counts.failures.push(`${file} did not run to its end`);
+  }
+  if (before.length > 0)
+    console.log(`\nWhat failed at first, before its file ran again:\n\n${before.join("\n\n")}\n`);
+  return counts;
 }
+
+const nothing = (): Outcome => ({ passed: 0, failed: 0, skipped: 0, failures: [], isOver: false });
+
+const isFine = (outcome: Outcome | undefined): boolean => outcome?.isOver === true && outcome.failed === 0;
 
 /** The longest first, each to whoever has least. */
 function shareOut(files: readonly string[], count: number): string[][] {
@@ -61,71 +82,95 @@ function shareOut(files: readonly string[], count: number): string[][] {
 }
 
 /** One process. Its lines come a file at a time, so that two processes can be read. */
-async function run(name: string, files: readonly string[]): Promise<Counts> {
-  const dir = mkdtempSync(join(tmpdir(), "specgate-tests-"));
-  const report = join(dir, "report.xml");
+async function run(files: readonly string[], outcomes: Outcomes): Promise<void> {
   const child = Bun.spawn(
-    [
-      process.execPath,
-      "test",
-      "--timeout=20000",
-      "--reporter=junit",
-      `--reporter-outfile=${report}`,
-      ...files.map((file) => `./${file}`),
-    ],
+    [process.execPath, "test", "--timeout=20000", ...files.map((file) => `./${file}`)],
     { cwd: root, stdin: "ignore", stdout: "ignore", stderr: "pipe" },
   );
-  const failures = await follow(child.stderr);
-  const code = await child.exited;
-  const sum = sumOf(report, name);
-  rmSync(dir, { recursive: true, force: true });
-  if (code !== 0 && sum.failed === 0) sum.failed = 1;
-  return { ...sum, failures };
-}
-
-/** Passes the lines on and gives back what led to each failure, after the name of its file. */
-async function follow(stream: ReadableStream<Uint8Array>): Promise<string[]> {
-  const failures: string[] = [];
-  let file = "";
-  let block: string[] = [];
-  let since: string[] = [];
+  const report = new Report(outcomes);
   const decoder = new TextDecoder();
   let rest = "";
-  const line = (text: string): void => {
-    if (/^\S+\.test\.ts:$/.test(text)) {
-      console.log(block.join("\n"));
-      block = [];
-      since = [];
-      file = text;
-    }
-    block.push(text);
-    since.push(text);
-    if (text.startsWith("(fail)")) failures.push([file, ...since.slice(-40)].join("\n"));
-    if (/^\((pass|fail|skip|todo)\)/.test(text)) since = [];
-  };
-  for await (const chunk of stream) {
+  for await (const chunk of child.stderr) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
-    for (const text of lines) line(text);
+    for (const line of lines) report.take(line);
   }
-  if (rest !== "") line(rest);
-  console.log(block.join("\n"));
-  return failures;
+  report.take(rest);
+  report.end();
+  // What a process that fell over had left to do is seen from what is missing.
+  if ((await child.exited) !== 0 && files.every((file) => isFine(outcomes.get(file))))
+    for (const file of files.slice(-1)) Object.assign(outcomes.get(file) ?? {}, { isOver: false });
 }
 
-function sumOf(report: string, name: string): Omit<Counts, "failures"> {
-  try {
-    const text = readFileSync(report, "utf8");
-    const suites = /<testsuites\b[^>]*>/.exec(text)?.[0] ?? "";
-    const number = (attribute: string): number =>
-      Number(new RegExp(`\\b${attribute}="(\\d+)"`).exec(suites)?.[1] ?? 0);
-    const failed = number("failures") + number("errors");
-    const skipped = number("skipped");
-    return { passed: number("tests") - failed - skipped, failed, skipped };
-  } catch {
-    console.error(`bun test ${name} left no report`);
-    return { passed: 0, failed: 1, skipped: 0 };
+/** Reads what bun test says. */
+class Report {
+  readonly #outcomes: Outcomes;
+  #current: Outcome | null = null;
+  #file = "";
+  #block: string[] = [];
+  /** Since the last test's own line: what led to a failure. */
+  #since: string[] = [];
+  #rulers = 0;
+  #isOver = false;
+
+  constructor(outcomes: Outcomes) {
+    this.#outcomes = outcomes;
+  }
+
+  take(line: string): void {
+    const file = /^(src\/\S+\.test\.ts):$/.exec(line)?.[1];
+    if (file !== undefined && !this.#isOver) this.#begin(file);
+    // Behind the last test everything is said once more.
+    if (/^ *\d+ (pass|tests? (failed|skipped))\b/.test(line)) this.#close();
+    this.#block.push(line);
+    if (file === undefined) this.#since.push(line);
+    if (this.#current === null || this.#isOver) return;
+    const verdict = /^\((pass|fail|skip|todo)\)/.exec(line) ?? this.#endOfError(line);
+    if (verdict === null) return;
+    if (verdict[1] === "pass") this.#current.passed += 1;
+    else if (verdict[1] === "skip" || verdict[1] === "todo") this.#current.skipped += 1;
+    else this.#fail(this.#current);
+    this.#since = [];
+  }
+
+  end(): void {
+    console.log(this.#block.join("\n"));
+  }
+
+  /** An error outside of all tests stands between two rulers. */
+  #endOfError(line: string): RegExpExecArray | null {
+    if (line.startsWith("# Unhandled error")) this.#rulers = 2;
+    else if (this.#rulers > 0 && line.startsWith("-----") && --this.#rulers === 0) return /-/.exec(line);
+    return null;
+  }
+
+  #fail(current: Outcome): void {
+    current.failed += 1;
+    current.failures.push([`${this.#file}:`, ...this.#since.slice(-40)].join("\n"));
+  }
+
+  #begin(file: string): void {
+    this.#closeFile();
+    console.log(this.#block.join("\n"));
+    this.#block = [];
+    this.#since = [];
+    this.#file = file;
+    this.#current = this.#outcomes.get(file) ?? nothing();
+    this.#outcomes.set(file, this.#current);
+  }
+
+  #closeFile(): void {
+    if (this.#current !== null) this.#current.isOver = true;
+  }
+
+  #close(): void {
+    this.#closeFile();
+    this.#isOver = true;
   }
 }
 
-if (import.meta.main) process.exit((await testSources()).failed === 0 ? 0 : 1);
+if (import.meta.main) {
+  const { passed, failed, failures } = await testSources();
+  console.log(`${failures.join("\n\n")}\n${passed} passed, ${failed} failed`);
+  process.exit(failed === 0 ? 0 : 1);
+}

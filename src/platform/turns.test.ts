@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { createTurns } from "./turns.ts";
+import { Turns } from "./turns.ts";
 
 test("so many work at once for each name, in the order in which they came, also after a failure", async () => {
-  const turns = createTurns(2);
+  const turns = new Turns({ atOnce: 2 });
   const began: string[] = [];
   let most = 0;
   let now = 0;
@@ -15,12 +15,12 @@ test("so many work at once for each name, in the order in which they came, also 
     return name;
   };
   const names = Array.from({ length: 9 }, (_, at) => `a${at}`);
-  const done = await Promise.allSettled(names.map((name) => turns("a", work(name))));
+  const done = await Promise.allSettled(names.map((name) => turns.run("a", work(name))));
   expect([began, most]).toEqual([names, 2]);
   expect(done.map(({ status }) => status)).toEqual(
     names.map((name) => (name === "a1" ? "rejected" : "fulfilled")),
   );
   most = 0;
-  await Promise.all(["x", "y", "z"].map((name) => turns(name, work(name))));
+  await Promise.all(["x", "y", "z"].map((name) => turns.run(name, work(name))));
   expect(most).toBe(3);
 });

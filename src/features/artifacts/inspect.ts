@@ -3,7 +3,7 @@
  * tell a checksum, what is not too large is read back and hashed here.
  */
 import { Failure } from "../../platform/failure.ts";
-import { createTurns } from "../../platform/turns.ts";
+import { Turns } from "../../platform/turns.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 export type Announced = {
@@ -21,8 +21,8 @@ export type Inspection =
 
 const readBytesMax = 64 * 1_048_576;
 /** Hashing is a core's work and reading takes its time: one artifact of an owner at once, and few in all. */
-const inTurnOfOwner = createTurns(1);
-const inTurnOfAll = createTurns(4);
+const turnsOfOwner = new Turns({ atOnce: 1 });
+const turnsOfAll = new Turns({ atOnce: 4 });
 /** A store that sends less is as good as away. */
 const bytesPerSecondMin = 1_048_576;
 const graceMs = 15_000;
@@ -41,8 +41,8 @@ export async function inspect(objects: ObjectStore, announced: Announced): Promi
       : differs("another checksum");
   }
   if (sizeBytes > readBytesMax) return { verdict: "match", etag, checkedBy: "size" };
-  const read = await inTurnOfOwner(owner, () =>
-    inTurnOfAll("reading back", async () => hashOf(await objects.read(key), sizeBytes)),
+  const read = await turnsOfOwner.run(owner, () =>
+    turnsOfAll.run("reading back", async () => hashOf(await objects.read(key), sizeBytes)),
   );
   return read === sha256 ? { verdict: "match", etag, checkedBy: "bytes" } : differs("another checksum");
 }

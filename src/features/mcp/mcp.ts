@@ -38,7 +38,7 @@ import {
   wrongParams,
 } from "./refusals.ts";
 import { countCalls } from "./standing-for.ts";
-import { Turns } from "./turns.ts";
+import { callTurns } from "./turns.ts";
 
 export type McpNeeds = AnswersNeeds &
   ListenNeeds & {
@@ -68,7 +68,7 @@ export class Mcp {
   readonly #eras: Eras;
   readonly #listening: Listening;
   readonly #bodies = new Bodies();
-  readonly #turns = new Turns();
+  readonly #turns = callTurns();
   #underWay = 0;
   #isClosing = false;
 

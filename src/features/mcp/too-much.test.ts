@@ -13,7 +13,7 @@ import { callTool, legacyRpc, legacyVersion, modernVersion, type Rpc, rpc } from
 import { linesOf } from "../../testing/mcp-log.ts";
 import { scriptedLink, tool } from "../../testing/scripted-link.ts";
 import { Bodies } from "./bodies.ts";
-import { Turns } from "./turns.ts";
+import { callTurns } from "./turns.ts";
 
 const about = { title: "T", description: "D" };
 let begun = Promise.withResolvers<AbortSignal>();
@@ -311,7 +311,7 @@ describe("many calls at once of one credential", () => {
   });
 
   test("wait in order, not for ever, and leave nothing behind", async () => {
-    const turns = new Turns({ callerMax: 1, allMax: 2, waitMsMax: 50 });
+    const turns = callTurns({ atOnce: 1, allAtOnce: 2, waitMs: 50 });
     const end = turns.take("a") as () => void;
     const order: string[] = [];
     const late = Promise.resolve(turns.take("a")).catch(({ code }) => code);

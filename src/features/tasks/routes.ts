@@ -38,7 +38,7 @@ export function taskRoutes({ guard, changes, tasks, bodyBytesMax }: TaskRoutesNe
         const asked = await readJson(request, batchForm, bodyBytesMax(), { valuesMax: batchValuesMax });
         const id = params.session ?? "";
         const actor = actorOf(principal, call);
-        return tasks.inTurn(id, () => changes.make(actor, (change) => tasks.upsert(change, id, asked)));
+        return tasks.turns.run(id, () => changes.make(actor, (change) => tasks.upsert(change, id, asked)));
       }),
       unparsed,
     )

@@ -12,7 +12,7 @@ import { notFound } from "../../platform/failure.ts";
 import { newId } from "../../platform/ids.ts";
 import { type Cursors, type Page, pageOf } from "../../platform/page.ts";
 import { requireMove } from "../../platform/states.ts";
-import { createTurns } from "../../platform/turns.ts";
+import { Turns } from "../../platform/turns.ts";
 import { requireVersion } from "../../platform/versions.ts";
 import { listedOf, planBatch } from "./batch.ts";
 import type { Batch, BatchView, TaskChange, TaskHistoryView, TasksQuery, TaskView } from "./contract.ts";
@@ -36,7 +36,7 @@ type Place = { readonly projectId: string; readonly sessionId: string };
 
 export class Tasks {
   /** For `upsert`: one writes, one waits in the database for it; the lists of a busy session must not take all of its connections. */
-  readonly inTurn = createTurns(2);
+  readonly turns = new Turns({ atOnce: 2 });
   readonly #needs: TasksNeeds;
 
   constructor(needs: TasksNeeds) {

@@ -113,7 +113,7 @@ const upsertTool = ({ tasks, changes }: TaskToolsNeeds): Tool =>
     }),
     output: batchShape,
     run: ({ call, principal, asked: { session_id, ...batch } }) =>
-      tasks.inTurn(session_id, () =>
+      tasks.turns.run(session_id, () =>
         changes.make(actorOf(principal, call), (change) => tasks.upsert(change, session_id, batch)),
       ),
   });

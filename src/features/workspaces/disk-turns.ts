@@ -5,6 +5,7 @@
  * A deed that is late goes on in the background and keeps its turn until the disk has answered.
  */
 import { Failure } from "../../platform/failure.ts";
+import { Turns } from "../../platform/turns.ts";
 
 const waitingMax = 64;
 
@@ -16,50 +17,21 @@ export type DiskTurnsNeeds = {
   readonly deedMs: number;
 };
 
-type Queue = { busy: number; readonly waiting: Set<() => void> };
-
 export class DiskTurns {
-  readonly #needs: DiskTurnsNeeds;
-  readonly #queues = new Map<string, Queue>();
+  readonly #turns: Turns;
+  readonly #deedMs: number;
 
-  constructor(needs: DiskTurnsNeeds) {
-    this.#needs = needs;
+  constructor({ atOnce, waitMs, deedMs }: DiskTurnsNeeds) {
+    this.#turns = new Turns({ atOnce, waitMs, waitingMax, refusal: busy });
+    this.#deedMs = deedMs;
   }
 
   /** Throws 503 `workspace_busy` and `workspace_slow`. */
   async take<Result>(root: string, deed: () => Promise<Result>): Promise<Result> {
-    const leave = await this.#enter(root);
+    const leave = await this.#turns.take(root);
     const done = deed();
     done.then(leave, leave);
-    return within(this.#needs.deedMs, done);
-  }
-
-  async #enter(root: string): Promise<() => void> {
-    const queue = this.#queues.get(root) ?? { busy: 0, waiting: new Set() };
-    this.#queues.set(root, queue);
-    const leave = () => this.#leave(root, queue);
-    if (queue.busy < this.#needs.atOnce) {
-      queue.busy++;
-      return leave;
-    }
-    if (queue.waiting.size >= waitingMax) throw busy();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    queue.waiting.add(resolve);
-    const late = setTimeout(() => {
-      queue.waiting.delete(resolve);
-      reject(busy());
-    }, this.#needs.waitMs);
-    await promise.finally(() => clearTimeout(late));
-    return leave;
-  }
-
-  #leave(root: string, queue: Queue): void {
-    const [next] = queue.waiting;
-    if (next !== undefined) {
-      // The place goes over to whoever is next, so that nobody comes in between.
-      queue.waiting.delete(next);
-      next();
-    } else if (--queue.busy === 0) this.#queues.delete(root);
+    return within(this.#deedMs, done);
   }
 }
 

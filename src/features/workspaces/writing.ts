@@ -13,7 +13,7 @@ import type { Changes } from "../../db/changes.ts";
 import { requireOpenProject } from "../../db/open-session.ts";
 import type { WorkspaceConfig } from "../../platform/config.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
-import { createTurns } from "../../platform/turns.ts";
+import { Turns } from "../../platform/turns.ts";
 import { type Directory, partialStart, readAtMost } from "./beneath.ts";
 import { within } from "./disk-turns.ts";
 import type { Rules } from "./rules.ts";
@@ -51,7 +51,7 @@ const namingMs = 3_000;
 export class Writing {
   readonly #needs: WritingNeeds;
   readonly #underWay = new Set<string>();
-  readonly #naming = createTurns(namingAtOnce);
+  readonly #naming = new Turns({ atOnce: namingAtOnce });
   readonly #mark: string;
 
   constructor(needs: WritingNeeds) {
@@ -120,7 +120,7 @@ export class Writing {
   async #name(ready: Ready, publish: () => Promise<boolean>): Promise<boolean> {
     const asked: { published: Promise<boolean> | null } = { published: null };
     try {
-      return await this.#naming("", () =>
+      return await this.#naming.run("", () =>
         this.#needs.changes.make(ready.actor, async (change) => {
           if (!(await takeFile(change.tx, keyOf(ready)))) throw busy();
           await requireOpenProject(change.tx, ready.projectId);
