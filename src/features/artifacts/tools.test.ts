@@ -159,7 +159,7 @@ describe("of artifacts", () => {
     const { url } = await toolAnswer<DownloadView>(robo, "artifact_presign_get", {
       artifact_id: artifact.id,
     });
-    const rows = await database.db.select().from(audit);
+    const rows = await database.db.select().from(audit).orderBy(audit.id);
     const own = rows.filter(({ subject }) => subject === artifact.id);
     const toolOf = (details: unknown) => (details as { tool?: string }).tool;
     expect(own.map(({ action, actor, details }) => [action, actor, toolOf(details)])).toEqual([
