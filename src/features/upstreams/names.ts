@@ -37,7 +37,7 @@ export const ownName = (alias: string, offered: string): string => offered.slice
 type Redacting = <Value>(value: Value) => Value;
 type Sorted = { readonly tools: ReadonlyMap<string, Seen>; readonly refused: readonly Refused[] };
 
-/** `redact` takes the gateway's secrets out: what is kept, shown and pinned has none. */
+/** `redact` takes the gateway's secrets out: what is kept and shown has none. Pinned is what the server said. */
 export function sortOut(alias: string, definitions: readonly unknown[], redact: Redacting): Sorted {
   const sorting = new Sorting(alias, definitions, redact);
   for (const definition of definitions) sorting.take(definition);
@@ -132,19 +132,30 @@ function see(tool: string, given: unknown, redact: <Value>(value: Value) => Valu
     const path = parsed.error.issues[0]?.path.join(".") ?? "";
     return `its definition is not one of a tool, at ${readable(path, redact)}`;
   }
-  if (canonicalOf(given) === null) return `its definition is nested deeper than ${depthMax} levels`;
+  const canonical = canonicalOf(given);
+  if (canonical === null) return `its definition is nested deeper than ${depthMax} levels`;
   const { outputSchema } = given as ToolDefinition;
   const wrong = outputSchema === undefined ? null : wrongInOutputSchema(outputSchema);
   if (wrong !== null) return `its outputSchema is none that clients compile, at ${readable(wrong, redact)}`;
-  const definition = redact(given as ToolDefinition);
-  if (definition.name !== tool) return "its name holds a secret of this gateway";
-  const canonical = canonicalJson(definition);
+  const definition = shown(given as ToolDefinition, redact);
+  if (definition === null) return "its name or a schema of it holds a secret of this gateway";
   const bytes = Buffer.byteLength(canonical);
   if (bytes > definitionBytesMax) return definitionTooLarge;
   // As JSON.stringify spells NUL and lone halves of surrogate pairs, behind an even number of backslashes.
   if (/(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/.test(canonical))
     return "its definition holds NUL or half a character, which cannot be kept";
   return { tool, definition, pin: pinOf(canonical), bytes };
+}
+
+/** Null where a secret stands in what callers have to send back: a name, or a schema, which would be another one without. */
+export function shown(definition: ToolDefinition, redact: Redacting): ToolDefinition | null {
+  const safe = redact(definition);
+  const isSame =
+    safe === definition ||
+    (safe.name === definition.name &&
+      safe.inputSchema === definition.inputSchema &&
+      safe.outputSchema === definition.outputSchema);
+  return isSame ? safe : null;
 }
 
 /** Cut last: half a secret is no longer found. */

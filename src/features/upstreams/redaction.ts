@@ -35,7 +35,9 @@ export function secretsIn(value: unknown, name = ""): string[] {
     const text = value.reveal();
     const password = URL.parse(text)?.password ?? "";
     const inUrl = password === "" ? [] : [password, decoded(password)];
-    return isPlain(name, text) ? inUrl : [text, ...inUrl];
+    return name.startsWith("env ") && !secretWord.test(name)
+      ? [...inUrl, ...secretsInSetting(name, text)]
+      : [text, ...inUrl];
   }
   if (typeof value === "string") return /url$/i.test(name) ? secretsInAddress(value) : [];
   if (typeof value !== "object" || value === null) return [];
@@ -57,15 +59,19 @@ function decoded(text: string): string {
 const secretWord = /key|token|secret|pass|pwd|auth|cred|private|cookie|session|dsn|bearer|salt|seed|sign/i;
 
 /**
- * A command's variable that says how it runs, such as NODE_ENV=production or NOTES_DIR=/srv/notes: to take that word out
- * of every answer would spoil them. Its name must not sound like a secret's, nor its value look like one.
+ * Most variables of commands say how they run: a region, a site's address, a zone, somebody's name. To take those out of
+ * every answer would spoil them, so that only what looks like a key is a secret where the name does not sound like one.
  */
-function isPlain(name: string, value: string): boolean {
-  if (!name.startsWith("env ") || secretWord.test(name)) return false;
-  return /^[A-Za-z]+(?:[-_.][A-Za-z]+)*$/.test(value)
-    ? value.length <= 24
-    : /^(?:\/[A-Za-z0-9._-]{1,24})+\/?$/.test(value);
+function secretsInSetting(name: string, value: string): string[] {
+  if (/_ids?$/i.test(name)) return [];
+  const isPlace = /^[./~]|^[a-z][a-z0-9+.-]*:/i.test(value);
+  if (!isPlace && looksLikeKey(value)) return [value];
+  return value.split(/[\s/:@,;?&=]+/).filter(looksLikeKey);
 }
+
+/** Small and large letters with digits in between, twice at least, or what is random by its length. */
+const looksLikeKey = (text: string): boolean =>
+  looksRandom(text) || /^(?=.*[a-z])(?=.*[A-Z])(?=[^\d]*\d+[^\d]+\d)[A-Za-z0-9_~+/=-]{12,}$/.test(text);
 
 /** Three digits among twenty signs: a key, an id, hardly a name. */
 export const looksRandom = (text: string): boolean => /^(?=(?:\D*\d){3})[A-Za-z0-9_.~+=-]{20,}$/.test(text);

@@ -17,7 +17,10 @@ export type UpstreamRoutesNeeds = { guard: Guard; changes: Changes; upstreams: U
 
 export function upstreamRoutes({ guard, changes, upstreams, pins }: UpstreamRoutesNeeds) {
   const view = (row: PinRow) =>
-    toolView(row, { offered: upstreams.isOffered(row), allowed: upstreams.isAllowed(row) });
+    toolView(upstreams.withoutSecrets(row), {
+      offered: upstreams.isOffered(row),
+      allowed: upstreams.isAllowed(row),
+    });
   return new Elysia({ prefix: "/api/v1/mcp/upstreams" })
     .get(
       "",

@@ -463,6 +463,29 @@ test("secrets of the gateway do not come back out of an upstream's answer", asyn
   expect(JSON.stringify(await upstreamOf("chatty"))).not.toContain("bearer-of-first");
 });
 
+test("a secret that comes later is taken out of what is kept, changes no pin, and closes only what holds it in a schema", async () => {
+  const inputSchema = (region: string) => ({ type: "object", properties: { region: { enum: [region] } } });
+  const tools = [
+    tool("describe", { description: "Lists of acct-S3cr3t5Val7ue." }),
+    tool("choose", { inputSchema: inputSchema("acct-S3cr3t5Val7ue") }),
+    tool("region", { inputSchema: inputSchema("us-east-1") }),
+  ];
+  await open("late", {}, ...tools);
+  await untilOffered(gateway, "late", "describe", "choose", "region");
+  const { pin } = await toolOf("late", "describe");
+  const env = { AWS_REGION: new Secret("us-east-1"), API_TOKEN: new Secret("acct-S3cr3t5Val7ue") };
+  configure(gateway, "beside", { kind: "stdio", command: ["/bin/true"], cwd: null, env } as never);
+  await untilOffered(gateway, "late", "describe", "region");
+  const { servers } = gateway.parts.upstreams;
+  expect(servers.offered().get("late__describe")?.definition.description).toBe("Lists of [redacted].");
+  const shown = await toolOf("late", "describe");
+  expect(shown).toMatchObject({ pin, seen_pin: pin, status: "visible", is_offered: true });
+  expect(JSON.stringify(await toolsOf("late"))).not.toContain("S3cr3t5Val7ue");
+  expect((await toolOf("late", "region")).definition?.inputSchema).toEqual(inputSchema("us-east-1"));
+  configure(gateway, "beside", null);
+  await untilOffered(gateway, "late", "describe", "choose", "region");
+});
+
 test("two instances that meet an upstream at the same moment agree, and learn from each other within 2 s", async () => {
   const mine = scriptedLink(tool("search"));
   const theirs = scriptedLink(tool("search", { description: "Something else." }));

@@ -13,7 +13,7 @@ import type { Log } from "../../platform/log.ts";
 import type { ToolDefinition, UpstreamAnswer, Upstreams, UpstreamTool } from "../../platform/upstream.ts";
 import type { UpstreamView } from "./contract.ts";
 import type { Link, LinkAsking } from "./link.ts";
-import { offeredName, ownName } from "./names.ts";
+import { offeredName, ownName, shown } from "./names.ts";
 import { PinBook, type PinBookNeeds } from "./pin-book.ts";
 import type { Pins } from "./pins.ts";
 import { createRedact, type Redact } from "./redaction.ts";
@@ -49,7 +49,9 @@ export class UpstreamServers implements Upstreams {
   #gateway: GatewayConfig | null = null;
   #configured: Record<string, UpstreamConfig> | null = null;
   #offered: ReadonlyMap<string, UpstreamTool> = new Map();
+  #secrets: readonly string[] = [];
   #redact: Redact = createRedact([]);
+  readonly #show: Show = (definition) => shown(definition, (value) => this.#redact(value).value);
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(needs: UpstreamServersNeeds) {
@@ -130,12 +132,19 @@ export class UpstreamServers implements Upstreams {
 
   /** Whether this instance offers what stands in the row. Throws `not_found` for an upstream that is not configured. */
   isOffered(row: PinRow): boolean {
-    return offerOf(row, this.#get(row.alias)) !== null;
+    return offerOf(row, this.#get(row.alias), this.#show) !== null;
   }
 
   /** Throws `not_found` for an upstream that is not configured. */
   isAllowed({ alias, tool }: Pick<PinRow, "alias" | "tool">): boolean {
     return this.#get(alias).allows(tool);
+  }
+
+  /** A definition that was kept may be older than a secret that stands in it. */
+  withoutSecrets(row: PinRow): PinRow {
+    const { value: definition } = this.#redact(row.definition);
+    const { value: seenDefinition } = this.#redact(row.seenDefinition);
+    return { ...row, definition, seenDefinition };
   }
 
   /** Throws `not_found` for an upstream that is not configured. */
@@ -171,7 +180,7 @@ export class UpstreamServers implements Upstreams {
     if (gateway === this.#gateway && configured === this.#configured) return;
     this.#gateway = gateway;
     this.#configured = configured;
-    this.#redact = createRedact(this.#needs.secrets(gateway));
+    const isOfOthers = this.#knowSecrets(gateway);
     for (const [alias, server] of this.#servers) {
       const config = Object.hasOwn(configured, alias) ? configured[alias] : undefined;
       if (config === undefined || wayOf(config) !== wayOf(server.config)) this.#retireServer(alias, server);
@@ -179,7 +188,16 @@ export class UpstreamServers implements Upstreams {
     }
     for (const [alias, config] of Object.entries(configured))
       if (!this.#servers.has(alias)) this.#servers.set(alias, this.#openServer(alias, config));
-    this.#offer();
+    this.#offer(isOfOthers);
+  }
+
+  /** Answers whether they are others than before. */
+  #knowSecrets(gateway: GatewayConfig): boolean {
+    const secrets = this.#needs.secrets(gateway);
+    if (Bun.deepEquals(secrets, this.#secrets)) return false;
+    this.#secrets = secrets;
+    this.#redact = createRedact(secrets);
+    return true;
   }
 
   #openServer(alias: string, config: UpstreamConfig): UpstreamServer {
@@ -221,17 +239,18 @@ export class UpstreamServers implements Upstreams {
     }
   }
 
-  #offer(): void {
+  /** Listeners hear of it when there is something else to see, as where a definition has lost a new secret. */
+  #offer(isOtherwiseShown = false): void {
     const offered = new Map<string, UpstreamTool>();
     for (const server of this.#servers.values())
       for (const row of this.#book.of(server.alias)) {
-        const tool = offerOf(row, server);
+        const tool = offerOf(row, server, this.#show);
         if (tool !== null) offered.set(tool.name, tool);
       }
     const isSame =
       offered.size === this.#offered.size &&
       [...offered].every(([name, { pin }]) => this.#offered.get(name)?.pin === pin);
-    if (isSame) return;
+    if (isSame && !isOtherwiseShown) return;
     this.#offered = offered;
     for (const listener of this.#listeners) listener();
   }
@@ -250,13 +269,17 @@ export class UpstreamServers implements Upstreams {
 
 const isVisible = ({ status, goneAt }: PinRow): boolean => status === "visible" && goneAt === null;
 
+type Show = (definition: ToolDefinition) => ToolDefinition | null;
+
 /** Null for what must not be. */
-function offerOf(row: PinRow, server: UpstreamServer): UpstreamTool | null {
+function offerOf(row: PinRow, server: UpstreamServer, show: Show): UpstreamTool | null {
   const { alias, tool, pin } = row;
   if (!isVisible(row) || pin === null || row.definition === null || row.seenPin !== pin) return null;
   if (!server.allows(tool) || !server.stillShows(tool, pin)) return null;
   const name = offeredName(alias, tool);
-  const pinned = row.definition as ToolDefinition;
+  // It may be older than a secret that stands in it.
+  const pinned = show(row.definition as ToolDefinition);
+  if (pinned === null) return null;
   return { name, alias, pin, definition: { ...pinned, name }, writes: writes(pinned) };
 }
 
