@@ -68,7 +68,7 @@ function completionsOf({ gateway, database, clock }: WiringInput, needs: Complet
   const states = new States({ db: database.db });
   const { admit: admitProject, spend: projectSpent } = limits.projects;
   const noted = createSpending({ states, raise, spent: limits.spend, projectSpent });
-  const breakers = new Breakers({ raise, clock });
+  const breakers = new Breakers({ raise, clock, providers: () => gateway().providers });
   const watch = new Watch();
   return new Completions({
     ...needs,

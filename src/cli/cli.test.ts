@@ -122,9 +122,10 @@ test("help and version are data, and exit 0", async () => {
 });
 
 test("the configuration is printed without its secrets, and checked", async () => {
-  const env = { OPENAI_API_KEY: "canary", SPECGATE_PORT: "9123" };
+  const env = { OPENAI_API_KEY: "canary", SPECGATE_PORT: "9123", SSL_CERT_FILE: "/etc/ssl/certs.pem" };
   const printed = await specgate("config print", { env });
   expect(printed.out).toContain("port: 9123");
+  expect(printed.out).not.toContain("/etc/ssl");
   expect(JSON.stringify(await json("config print", { env })) + printed.out).not.toContain("canary");
   expect((await specgate("config print --defaults")).out).toContain("SPECGATE_PORT=8080");
   writeFileSync(join(room, "broken.yaml"), "modles: {}\n");
@@ -141,6 +142,19 @@ test("a command finds no data dir, names the path and makes nothing", async () =
     expect(said.out + said.err).toContain(join(nowhere, "specgate-data"));
   }
   expect(readdirSync(nowhere)).toEqual([]);
+});
+
+test("a gateway that cannot listen makes no data dir", async () => {
+  const other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
+  const fresh = join(room, "fresh");
+  const line = `serve --data-dir ${fresh} --port ${other.port}`;
+  const said = await specgate(line);
+  expect([said.code, said.err]).toEqual([
+    1,
+    `specgate: 127.0.0.1:${other.port} is already in use. Choose another with --port.\n`,
+  ]);
+  expect(existsSync(fresh)).toBe(false);
+  other.stop(true);
 });
 
 describe("with no gateway", () => {
@@ -307,6 +321,19 @@ describe("with no gateway", () => {
     expect(cut.checks.filter(({ status }) => status === "warning")).toHaveLength(1);
     expect(JSON.stringify(cut)).not.toContain("canary");
     expect((await specgate("doctor", { env: { SPECGATE_JOURNAL: "paper" } })).code).toBe(1);
+  }, 60_000);
+
+  test("every command says which database does not answer, and why", async () => {
+    const env = { DATABASE_URL: "postgres://canary:canary@127.0.0.1:1/canary" };
+    const words =
+      "DATABASE_URL: 127.0.0.1:1 refuses connections (ECONNREFUSED); is PostgreSQL running there?";
+    for (const line of ["serve --port 0", "client list", "migrate", "migrate --check", "doctor"]) {
+      const said = await specgate(line, { env });
+      expect([line, said.code, said.out + said.err]).toEqual([line, 1, expect.stringContaining(words)]);
+      expect(said.out + said.err).not.toContain("canary");
+    }
+    const owner = { ...env, DATABASE_MIGRATE_URL: "postgres://127.0.0.1:2/x" };
+    expect((await specgate("migrate", { env: owner })).err).toContain("DATABASE_MIGRATE_URL: 127.0.0.1:2 ");
   }, 60_000);
 
   test("every command leaves the data dir as it found it: free, with nothing running", async () => {

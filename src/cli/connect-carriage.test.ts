@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { ProtocolTool } from "../platform/mcp-sources.ts";
 import { startGateway } from "../testing/gateway.ts";
-import { modernMeta, openPipe, type PipeMessage } from "../testing/pipe.ts";
+import { briefly, legacyHello, modernMeta, openPipe, type PipeMessage } from "../testing/pipe.ts";
 import { openTerminal, past } from "../testing/terminal.ts";
 
 const regional: ProtocolTool = {
@@ -61,6 +61,9 @@ const events = (text: string, isHeldOpen = false) =>
     { headers: { "content-type": "text/event-stream" } },
   );
 
+const changes = ({ messages }: ReturnType<typeof openPipe>): number =>
+  messages.filter(({ method }) => method === "notifications/tools/list_changed").length;
+
 const never = () => new Promise<Response>(() => undefined);
 
 /** What an app reads that sends these, then closes its end. */
@@ -72,6 +75,60 @@ async function said(messages: readonly (object | string)[], by: Answer) {
   const { code, err } = await pipe.end();
   return { lines: pipe.lines, messages: pipe.messages, code, err };
 }
+
+describe("an app that starts while the gateway is away", () => {
+  const gone = {
+    jsonrpc: "2.0",
+    id: null,
+    error: { code: -32000, message: "The gateway is shutting down." },
+  };
+  const ways: [string, Answer][] = [
+    ["behind a proxy", () => json({ message: "bad gateway" }, 502)],
+    ["for it is just going", () => json(gone, 503)],
+  ];
+  const back: Answer = (_, body) => json({ jsonrpc: "2.0", id: JSON.parse(body).id, result: { tools: [] } });
+  for (const [how, away] of ways)
+    test(`${how}, is greeted, gets an error for each call, and hears when it is back`, async () => {
+      answer = away;
+      const pipe = openPipe(openTerminal(otherUrl), robo, briefly);
+      expect((await pipe.ask("initialize", legacyHello)).result?.protocolVersion).toBe("2025-11-25");
+      await pipe.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+      expect((await pipe.ask("ping")).result).toEqual({});
+      expect((await pipe.ask("tools/list")).error).toMatchObject({ code: -32000 });
+      answer = back;
+      await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+      expect((await pipe.ask("tools/list")).result).toEqual({ tools: [] });
+      expect(changes(pipe)).toBe(1);
+      expect(await pipe.end()).toMatchObject({ code: 0, err: "" });
+    });
+
+  test("is told so on the stream that it opened, in the modern era", async () => {
+    const other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
+    const { port = 0 } = other;
+    await other.stop(true);
+    const pipe = openPipe(openTerminal(`http://127.0.0.1:${port}`), robo, briefly);
+    expect((await pipe.ask("server/discover", { _meta: modernMeta })).result?.supportedVersions).toEqual([
+      "2026-07-28",
+    ]);
+    const params = { _meta: modernMeta, notifications: { toolsListChanged: true } };
+    await pipe.send({ jsonrpc: "2.0", id: "ear", method: "subscriptions/listen", params });
+    await pipe.until(({ method }) => method === "notifications/subscriptions/acknowledged");
+    expect((await pipe.ask("tools/list", { _meta: modernMeta })).error?.message).toContain(
+      "cannot be reached",
+    );
+    answer = back;
+    const again = Bun.serve({
+      port,
+      hostname: "127.0.0.1",
+      fetch: async (request) => answer(request, await request.text()),
+    });
+    await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+    expect((await pipe.ask("tools/list", { _meta: modernMeta })).result).toEqual({ tools: [] });
+    expect(changes(pipe)).toBe(1);
+    await pipe.terminate();
+    await again.stop(true);
+  });
+});
 
 describe("whoever answers in the gateway's place", () => {
   const strange: [string, () => Response, string][] = [

@@ -1,6 +1,8 @@
 /** One message of the app's, as long as something is owed for it. */
 import type { Envelope } from "./connect-envelope.ts";
 
+const greetings = new Set(["initialize", "notifications/initialized", "server/discover", "ping"]);
+
 export class Errand {
   readonly opened: Envelope;
   readonly #abort = new AbortController();
@@ -15,6 +17,11 @@ export class Errand {
   /** A request that is answered when somebody ends it, and not before. */
   get isStream(): boolean {
     return this.opened.method === "subscriptions/listen";
+  }
+
+  /** What an app asks before anything else: if it fails, the app gives the server up until somebody restarts it. */
+  get isGreeting(): boolean {
+    return greetings.has(this.opened.method ?? "");
   }
 
   get isOver(): boolean {

@@ -5,19 +5,22 @@ import { headerMismatch } from "../features/mcp/headers.ts";
 import { type Envelope, isObject, type Message } from "./connect-envelope.ts";
 import { DeclaredParams, headersOf } from "./connect-headers.ts";
 import { type Sending, send } from "./connect-send.ts";
+import type { SignedIn } from "./sign-in.ts";
 
-export type Asked = Pick<Sending, "line" | "access" | "signal"> & {
+export type Asked = Pick<Sending, "line" | "access" | "signal" | "isGreeting"> & {
   readonly opened: Envelope;
   /** Agreed in the legacy era; null before. */
   readonly version: string | null;
 };
 
 const pagesMax = 100;
+/** An app waits a minute for its greeting, and the sign-in may have to be renewed before. */
+export const greetingMs = 10_000;
 
 export class GatewayEnd {
   readonly #agent: string;
   readonly #declared = new DeclaredParams();
-  #lists = 0;
+  #questions = 0;
 
   /** `version` is this program's own. */
   constructor(version: string) {
@@ -34,32 +37,45 @@ export class GatewayEnd {
     return (await this.#relearn(asked, opened.tool)) ? this.#send(asked, say) : answer;
   }
 
-  #send({ line, opened, version, access, signal }: Asked, say: (text: string) => void) {
+  /** Asks in the era of this message, and only whether somebody is there. Throws as `send`. */
+  async knock({ modernVersion, value }: Envelope, access: SignedIn): Promise<void> {
+    const [method, params] =
+      modernVersion === null ? ["ping", {}] : ["server/discover", { _meta: envelopeOf(value) }];
+    const question = this.#question(method, modernVersion, params);
+    const signal = AbortSignal.timeout(greetingMs);
+    await this.#send({ ...question, access, signal, isGreeting: true, version: null }, () => undefined);
+  }
+
+  #send({ opened, version, ...sending }: Asked, say: (text: string) => void) {
     const headers = headersOf(opened, version);
     headers.set("user-agent", this.#agent);
     this.#declared.addTo(headers, opened);
-    return send({ line, id: opened.id, headers, access, signal }, say);
+    return send({ ...sending, id: opened.id, headers }, say);
   }
 
   /** Asks for the list up to this tool; false when that says nothing of it. */
   async #relearn({ opened, ...asked }: Asked, tool: string): Promise<boolean> {
     const { modernVersion, value } = opened;
-    const method = "tools/list";
     let cursor: string | undefined;
     for (let page = 0; page < pagesMax; page++) {
-      this.#lists += 1;
-      const id = `specgate-connect-${this.#lists}`;
       const params = { _meta: envelopeOf(value), ...(cursor === undefined ? {} : { cursor }) };
-      const request = { jsonrpc: "2.0", id, method, params };
-      const list: Envelope = { value: request, method, id, modernVersion, name: null, tool: null };
-      const line = JSON.stringify(request);
-      const answer = await this.#send({ ...asked, line, opened: list }, () => undefined).catch(() => null);
+      const list = this.#question("tools/list", modernVersion, params);
+      const answer = await this.#send({ ...asked, ...list }, () => undefined).catch(() => null);
       const { result } = answer?.value ?? {};
       if (this.#declared.learn(result).has(tool)) return this.#declared.knows(tool);
       if (!isObject(result) || typeof result.nextCursor !== "string") return false;
       cursor = result.nextCursor;
     }
     return false;
+  }
+
+  /** One of this program's own. */
+  #question(method: string, modernVersion: string | null, params: object) {
+    this.#questions += 1;
+    const id = `specgate-connect-${this.#questions}`;
+    const value = { jsonrpc: "2.0", id, method, params };
+    const opened: Envelope = { value, method, id, modernVersion, name: null, tool: null };
+    return { line: JSON.stringify(value), opened };
   }
 }
 

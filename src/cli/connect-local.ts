@@ -1,8 +1,10 @@
 /**
- * What answers an app while nobody is signed in: an MCP server with one tool, `sign_in`, and nothing behind it.
+ * What answers an app while nobody is signed in, and greets it while the gateway is away: an MCP server with one tool,
+ * `sign_in`, and nothing behind it.
  *
  * The tool answers with a link, at once; somebody opens it in a browser, and the sign-in is kept as `specgate login` keeps
- * it. Asking again while a link is good answers with the same one. Where a sign-in is good, or none is needed, it says so.
+ * it. Asking again while a link is good answers with the same one. Where a sign-in lets the app do all that it wants, or
+ * none is needed, it says so.
  */
 import {
   isJSONRPCNotification,
@@ -15,6 +17,9 @@ import {
 import { type StdioServerHandle, serveStdio } from "@modelcontextprotocol/server/stdio";
 import { Failure } from "../platform/failure.ts";
 import type { Envelope } from "./connect-envelope.ts";
+import { signInTool } from "./connect-retold.ts";
+import type { WantedScopes } from "./connect-scopes.ts";
+import { isAway } from "./connect-send.ts";
 import { openCredentials } from "./credentials.ts";
 import type { SignedIn } from "./sign-in.ts";
 import { awaitDevice, beginDevice, type Device } from "./sign-in-device.ts";
@@ -25,20 +30,11 @@ import type { World } from "./world.ts";
 export type LocalServerNeeds = {
   world: World;
   flags: GatewayFlags;
-  scope: string;
+  wanted: WantedScopes;
   say: (message: Record<string, unknown>) => void;
   /** Null when nobody is signed in. */
   access: () => Promise<SignedIn | null>;
-  onSignedIn: () => void;
-};
-
-const signInTool = {
-  name: "sign_in",
-  title: "Sign in to the gateway",
-  description:
-    "Nobody is signed in to the SpecGate gateway yet. Answers with a link for the person to open in a browser; once they have signed in there, the gateway's own tools appear here.",
-  inputSchema: { type: "object" as const, properties: {}, additionalProperties: false },
-  annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: true, openWorldHint: true },
+  onSignedIn: (granted: string) => void;
 };
 
 /** Those of the gateway: an app asks for capabilities once, and they must hold once somebody is signed in. */
@@ -50,7 +46,7 @@ const capabilities = {
 };
 
 /** Until the link is there nobody knows when it ends. */
-type Pending = { endsAt: number; readonly link: Promise<Device> };
+type Pending = { readonly scope: string; endsAt: number; readonly link: Promise<Device> };
 
 export class LocalServer {
   readonly #needs: LocalServerNeeds;
@@ -94,7 +90,7 @@ export class LocalServer {
   }
 
   #server(era: "modern" | "legacy"): Server {
-    const info = { name: "specgate", title: "SpecGate (not signed in)", version: this.#needs.world.version };
+    const info = { name: "specgate", title: "SpecGate", version: this.#needs.world.version };
     const server = new Server(info, { capabilities });
     server.setRequestHandler("tools/list", () => ({ tools: [signInTool] }));
     server.setRequestHandler("prompts/list", () => ({ prompts: [] }));
@@ -112,8 +108,9 @@ export class LocalServer {
     try {
       if (this.#pending === null) {
         const access = await this.#access();
-        if (access?.isKept === true) return said(`You are signed in to ${access.url} already.`);
-        if (access !== null) return refused(isGiven);
+        if (access?.isKept === false) return refused(isGiven);
+        if (access !== null && !this.#needs.wanted.areMoreThan(access.scope))
+          return said(`You are signed in to ${access.url} already.`);
       }
       const pending = this.#ask();
       const device = await pending.link;
@@ -121,7 +118,7 @@ export class LocalServer {
       const minutes = Math.max(1, Math.round((pending.endsAt - Date.now()) / 60_000));
       return said(
         `Open ${link} in a browser and sign in there. The code ${device.user_code} must be the one that is shown. ` +
-          `The link is good for ${minutes} min, while this app runs; the gateway's tools appear once it is done.`,
+          `The link is good for ${minutes} min, while this app runs; the gateway's tools can be used once it is done.`,
       );
     } catch (error) {
       return refused(error instanceof Failure ? error.message : "The sign-in could not be begun.");
@@ -133,22 +130,25 @@ export class LocalServer {
     try {
       return await this.#needs.access();
     } catch (error) {
-      const isAway = error instanceof Failure && ["unreachable", "sign_in_failed"].includes(error.code);
-      if (isAway) return null;
+      if (isAway(error)) return null;
       throw error;
     }
   }
 
-  /** One link for all who ask while it is good. */
+  /** One link for all who ask for the same while it is good. */
   #ask(): Pending {
-    if (this.#pending !== null && this.#pending.endsAt > Date.now()) return this.#pending;
-    const { world, flags, scope } = this.#needs;
-    const begun = discover(gatewayUrl(world, flags)).then(async (server) => {
+    const { world, flags, wanted } = this.#needs;
+    const url = gatewayUrl(world, flags);
+    const scope = wanted.with(openCredentials(world).find(url)?.credential.scope ?? "");
+    const known = this.#pending;
+    if (known !== null && known.scope === scope && known.endsAt > Date.now()) return known;
+    const begun = discover(url).then(async (server) => {
       const device = await beginDevice(server, scope);
       pending.endsAt = Date.now() + device.expires_in * 1_000;
       return { server, device };
     });
     const pending: Pending = {
+      scope,
       endsAt: Number.POSITIVE_INFINITY,
       link: begun.then(({ device }) => device),
     };
@@ -157,18 +157,19 @@ export class LocalServer {
       if (this.#pending === pending) this.#pending = null;
     };
     pending.link.catch(over);
-    begun.then(({ server, device }) => this.#await(server, device).finally(over)).catch(() => undefined);
+    begun
+      .then(({ server, device }) => this.#await(server, device, scope).finally(over))
+      .catch(() => undefined);
     return pending;
   }
 
-  async #await(server: AuthorizationServer, device: Device): Promise<void> {
-    const { world, scope, onSignedIn } = this.#needs;
+  async #await(server: AuthorizationServer, device: Device, scope: string): Promise<void> {
+    const { world, onSignedIn } = this.#needs;
     try {
       const granted = await awaitDevice(world, server, device, this.#closed.signal);
-      await openCredentials(world).change(async ({ keep }) =>
-        keep(server.issuer, credentialOf(granted, scope)),
-      );
-      onSignedIn();
+      const credential = credentialOf(granted, scope);
+      await openCredentials(world).change(async ({ keep }) => keep(server.issuer, credential));
+      onSignedIn(credential.scope);
     } catch (error) {
       if (this.#closed.signal.aborted) return;
       world.stderr(`specgate: ${error instanceof Failure ? error.message : "the sign-in failed"}\n`);

@@ -18,6 +18,8 @@ export type Sending = {
   readonly headers: Headers;
   readonly access: SignedIn;
   readonly signal: AbortSignal;
+  /** What this program can answer itself: a gateway in trouble is then as good as none. */
+  readonly isGreeting: boolean;
 };
 
 /** The gateway, or something before it, said no without a JSON-RPC answer to this request. */
@@ -30,6 +32,12 @@ export class Refused extends Failure {
   }
 }
 
+/** Nobody answers, or a proxy whose gateway is gone, or a gateway that is just going. */
+export function isAway(error: unknown): boolean {
+  if (error instanceof Refused) return error.httpStatus >= 500;
+  return error instanceof Failure && ["unreachable", "sign_in_failed"].includes(error.code);
+}
+
 const answerBytesMax = 64 << 20;
 const tooLong = `The answer has more than ${answerBytesMax} bytes; it was not read to its end.`;
 
@@ -38,8 +46,9 @@ const tooLong = `The answer has more than ${answerBytesMax} bytes; it was not re
  * what else comes before it. Throws when a request was left without an answer, or a notification refused.
  */
 export async function send(sending: Sending, say: (text: string) => void): Promise<Message | null> {
-  const { id, access } = sending;
+  const { id, access, isGreeting } = sending;
   const response = await post(sending);
+  const isNone = response.status === 401 || (isGreeting && response.status >= 500);
   let others = "";
   try {
     for await (const received of textsOf(response)) {
@@ -48,7 +57,7 @@ export async function send(sending: Sending, say: (text: string) => void): Promi
         say(message.text);
         continue;
       }
-      const answer = response.status === 401 || message === null ? null : answerTo(id, message);
+      const answer = isNone || message === null ? null : answerTo(id, message);
       if (answer !== null) return answer;
       others ||= received;
     }

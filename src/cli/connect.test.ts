@@ -1,6 +1,7 @@
 /** A desktop app's side of the pipe: what it writes, what it reads, line by line. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { mcpScopes } from "../platform/scopes.ts";
 import { type Person, startGateway, type TestGateway } from "../testing/gateway.ts";
 import {
   briefly,
@@ -72,6 +73,16 @@ describe("with a key", () => {
   });
 });
 
+test("a token that can be none is said at once, and exit 2", async () => {
+  for (const [SPECGATE_TOKEN, words] of [
+    ["", "SPECGATE_TOKEN: empty"],
+    ["bad token", "SPECGATE_TOKEN: "],
+  ] as const) {
+    const said = await openTerminal(gateway.url).specgate("connect", { env: { SPECGATE_TOKEN } });
+    expect([said.code, said.out, said.err]).toEqual([2, "", expect.stringContaining(words)]);
+  }
+});
+
 describe("where nobody is signed in", () => {
   test("one tool answers with a link, and after it the gateway's tools are announced", async () => {
     const terminal = openTerminal(gateway.url);
@@ -85,7 +96,7 @@ describe("where nobody is signed in", () => {
     const link = linkIn(await pipe.ask("tools/call", { name: "sign_in", arguments: {} }));
     expect(link).toStartWith(`${gateway.url}/device?`);
     expect(linkIn(await pipe.ask("tools/call", { name: "sign_in" }))).toBe(link);
-    await enter(link, ["mcp:read"]);
+    await enter(link, mcpScopes);
     await pipe.until(({ method }) => method === "notifications/tools/list_changed");
     expect(names(await pipe.ask("tools/list"))).toContain("whoami");
     expect(pipe.messages.filter(({ method }) => method === "notifications/tools/list_changed")).toHaveLength(
@@ -171,10 +182,17 @@ describe("the tool sign_in", () => {
 });
 
 describe("a sign-in", () => {
-  async function signedIn(): Promise<Terminal> {
+  const startSession = () => ({
+    name: "session_start",
+    arguments: { project_id: gateway.robo.projectId, title: "x" },
+  });
+  const changes = ({ messages }: ReturnType<typeof openPipe>): number =>
+    messages.filter(({ method }) => method === "notifications/tools/list_changed").length;
+
+  async function signedIn(scopes: readonly string[] = ["mcp:read"], command = "connect"): Promise<Terminal> {
     const terminal = openTerminal(gateway.url);
-    const pipe = openPipe(terminal, {}, briefly);
-    await enter(linkIn(await pipe.ask("tools/call", { name: "sign_in" })), ["mcp:read"]);
+    const pipe = openPipe(terminal, {}, briefly, command);
+    await enter(linkIn(await pipe.ask("tools/call", { name: "sign_in" })), scopes);
     await pipe.until(({ method }) => method === "notifications/tools/list_changed");
     await pipe.end();
     return terminal;
@@ -202,6 +220,48 @@ describe("a sign-in", () => {
     await pipe.end();
   });
 
+  test("that was refused for a scope is asked for again with it, by the tool sign_in", async () => {
+    const terminal = await signedIn();
+    const pipe = openPipe(terminal, {}, briefly, "connect --scope mcp:read");
+    await pipe.ask("initialize", hello);
+    expect(names(await pipe.ask("tools/list"))).not.toContain("sign_in");
+    expect((await pipe.ask("tools/call", startSession())).error?.message).toContain("sign_in");
+    expect(changes(pipe)).toBe(1);
+    expect(names(await pipe.ask("tools/list")).at(-1)).toBe("sign_in");
+    await enter(linkIn(await pipe.ask("tools/call", { name: "sign_in" })), ["mcp:read", "mcp:write"]);
+    while (changes(pipe) < 2) await Bun.sleep(20);
+    expect((await pipe.ask("tools/call", startSession())).result?.isError).not.toBe(true);
+    expect(names(await pipe.ask("tools/list"))).not.toContain("sign_in");
+    await pipe.end();
+  });
+
+  test("that lets an app do less than it may ask for can be asked for more, and loses nothing", async () => {
+    const terminal = await signedIn(["mcp:read", "control:read"], "connect --scope control:read");
+    const pipe = openPipe(terminal, {}, briefly);
+    const listened = { _meta: meta, notifications: { toolsListChanged: true } };
+    await pipe.send({ jsonrpc: "2.0", id: "ear", method: "subscriptions/listen", params: listened });
+    await pipe.until(({ method }) => method === "notifications/subscriptions/acknowledged");
+    expect(names(await pipe.ask("tools/list", { _meta: meta })).at(-1)).toBe("sign_in");
+    const link = linkIn(await pipe.ask("tools/call", { name: "sign_in", _meta: meta }));
+    await enter(link, ["control:read", ...mcpScopes]);
+    const told = await pipe.until(({ method }) => method === "notifications/tools/list_changed");
+    expect(JSON.stringify(told.params)).toContain("ear");
+    expect(names(await pipe.ask("tools/list", { _meta: meta }))).not.toContain("sign_in");
+    expect(terminal.kept()[gateway.url]?.scope.split(" ").sort()).toEqual(
+      ["control:read", ...mcpScopes].sort(),
+    );
+    await pipe.terminate();
+  });
+
+  test("that does not even let an app look leaves the one tool", async () => {
+    const terminal = await signedIn(["control:read"], "connect --scope control:read");
+    const pipe = openPipe(terminal, {}, briefly);
+    expect((await pipe.ask("initialize", hello)).result?.protocolVersion).toBe("2025-11-25");
+    expect(names(await pipe.ask("tools/list"))).toEqual(["sign_in"]);
+    expect(linkIn(await pipe.ask("tools/call", { name: "sign_in" }))).toStartWith(`${gateway.url}/device?`);
+    await pipe.end();
+  });
+
   test("that has been ended leaves the one tool, and says so", async () => {
     const terminal = await signedIn();
     const pipe = openPipe(terminal);
@@ -213,6 +273,8 @@ describe("a sign-in", () => {
       resources: { listChanged: true },
     });
     expect(names(await pipe.ask("tools/list"))).toContain("whoami");
+    const kept = terminal.kept()[gateway.url];
+    if (kept === undefined) throw new Error("nothing is kept");
     const { data } = (await (await ed.fetch("/api/v1/me/sessions")).json()) as {
       data: { id: string; kind: string }[];
     };
@@ -223,5 +285,11 @@ describe("a sign-in", () => {
     await pipe.until(({ method }) => method === "notifications/tools/list_changed");
     expect(names(await pipe.ask("tools/list"))).toEqual(["sign_in"]);
     await pipe.end();
+    // Renewing it is what shows that it is over.
+    terminal.keep(kept);
+    const next = openPipe(terminal);
+    expect((await next.ask("initialize", hello)).result?.protocolVersion).toBe("2025-11-25");
+    expect(names(await next.ask("tools/list"))).toEqual(["sign_in"]);
+    await next.end();
   });
 });

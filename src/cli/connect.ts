@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { mcpScopes } from "../platform/scopes.ts";
 import { linesOf } from "./connect-lines.ts";
+import { givenToken } from "./sign-in.ts";
 import { clientHelp, gatewayUrl } from "./sign-in-gateway.ts";
 import { Ended, type World } from "./world.ts";
 
@@ -19,7 +20,9 @@ export function addConnectCommand(program: Command, world: World): void {
 
 const help = `Passes each message on to the gateway's /mcp and each answer back. It acts as whoever specgate login signed in to
 that gateway, and renews the sign-in by itself. Where nobody is signed in it offers one tool, sign_in, that answers with
-a link; once that has been opened the gateway's own tools take its place.
+a link; once that has been opened the gateway's own tools take its place. Where the sign-in lets it do less than --scope
+names, or less than a call needs, sign_in stands beside them and asks for the rest. An app may start while the gateway is
+away: each call fails until it is back.
 
 In an app's configuration:
   { "mcpServers": { "specgate": { "command": "specgate", "args": ["connect", "--url", "https://gate.example.com"] } } }
@@ -31,6 +34,7 @@ Try it:
 async function connect(world: World, flags: Flags): Promise<void> {
   // Said at once, and not with the first message.
   gatewayUrl(world, flags);
+  givenToken(world, flags);
   // Here and not above: no other command has a use for the protocol's library, which is not small.
   const { Bridge } = await import("./connect-bridge.ts");
   const bridge = new Bridge({ world, flags, scope: flags.scope });

@@ -15,7 +15,7 @@ export async function checkDatabase(database: Database): Promise<Finding> {
     const pending = await pendingMigrations(database.sql);
     const facts = `PostgreSQL ${row?.version ?? "?"}`;
     if (pending.length > 0) {
-      const message = `${facts}; the schema lacks ${pending.length} steps: run specgate migrate`;
+      const message = `${facts}; the schema lacks ${pending.length} steps: run specgate migrate, or start the gateway`;
       return { name, status: "failure", message };
     }
     const took = await timeNotify(database);

@@ -25,7 +25,8 @@ const help = `Opens the gateway's sign-in page in your browser and waits up to 5
 is no browser, over ssh say, use --device. Later commands then act as you, with what you ticked and no more.
 
 The sign-in is kept for each gateway in specgate/credentials.json below $XDG_CONFIG_HOME or ~/.config, readable by
-you alone, and renewed as you use it. specgate logout ends it; specgate whoami shows it.
+you alone, and renewed as you use it. specgate logout ends it; specgate whoami shows it, and
+specgate token print gives its bearer to scripts.
 
 Examples:
   $ specgate login

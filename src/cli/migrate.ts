@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { connect } from "../db/connection.ts";
 import type { Sql } from "../db/database.ts";
 import { migrate, pendingMigrations } from "../db/migrate.ts";
+import { reach } from "../db/reach.ts";
 import { configOf, type SettingFlags } from "./config.ts";
 import { findPlace, type Place } from "./local-database.ts";
 import { Ended, type World } from "./world.ts";
@@ -21,6 +22,7 @@ export function addMigrateCommand(program: Command, world: World): void {
       });
       const sql = ownerOf(place);
       try {
+        await reach(place.owner, application);
         if (flags.check) await check(world, sql);
         else await bringUp(world, sql, place);
       } finally {
@@ -30,10 +32,12 @@ export function addMigrateCommand(program: Command, world: World): void {
     });
 }
 
+const application = "specgate migrate";
+
 /** A migration may take its time, so the server sets no limit. */
 const ownerOf = (place: Place): Sql =>
   connect(place.owner, {
-    applicationName: "specgate migrate",
+    applicationName: application,
     prepare: false,
     connectionsMax: 1,
     statementTimeoutMs: null,

@@ -33,7 +33,7 @@ const isLocal = ({ env }: World, { dataDir, url, token }: Flags): boolean =>
 function addCreate(project: Command, world: World): void {
   const command = project
     .command("create")
-    .description("name a project; prints its id")
+    .description("name a project, and print it with its id; --json for scripts")
     .argument("[name]", "its name; need not be unique")
     .option("--name <name>", "the same as an option")
     .option("--owner <email>", "local: the person who owns it and adds the others; administrators may always")

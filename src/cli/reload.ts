@@ -1,8 +1,9 @@
 /**
  * Takes a changed specgate.yaml into force for new requests, on SIGHUP or when the file changes.
  *
- * A file with a mistake is refused whole: the old settings stay, and `/readyz` says so until it is mended. Settings of
- * the environment, and all others that are read once, wait for the next start.
+ * A file with a mistake is refused whole: the old settings stay, and `/readyz` says so until it is mended. So is one with
+ * nothing in it, which is what a full disk or a slip of `>` leaves: every limit and denial would be gone with it. Settings
+ * of the environment, and all others that are read once, wait for the next start.
  */
 import { statSync } from "node:fs";
 import type { Config, GatewayConfig } from "../platform/config.ts";
@@ -16,7 +17,8 @@ export type Reload = {
   close: () => void;
 };
 
-const lookMs = 1_000;
+const lookMsUsual = 1_000;
+const emptied = "nothing is in it any more; would be {} if that is meant";
 
 /** `took` is told which file is in force from then on; null is none. */
 export function createReload(
@@ -24,32 +26,43 @@ export function createReload(
   source: ConfigSource,
   log: Log,
   took: (file: string | null) => void = () => undefined,
+  lookMs = lookMsUsual,
 ): Reload {
   let current = config.gateway;
   let refused: string[] = [];
-  let seen = stampOf(config.file);
-
-  // Named from now on: a file that was there must be there, or every model would be gone with a slip of `mv`.
-  const flags = config.file === null ? source.flags : { ...source.flags, config: config.file };
+  let { file } = config;
+  let seen = stampOf(file);
 
   const now = () => {
-    seen = stampOf(config.file);
-    const loaded = loadConfig({ ...source, flags });
-    if (loaded.ok) {
+    seen = stampOf(file);
+    // Named once it is known: a file that was there must be there, or every model would be gone with a slip of `mv`.
+    const loaded = loadConfig(
+      file === null ? source : { ...source, flags: { ...source.flags, config: file } },
+    );
+    const isEmptied = loaded.ok && loaded.isBlank && !Bun.deepEquals(loaded.config.gateway, current);
+    if (loaded.ok && !isEmptied) {
       current = loaded.config.gateway;
       refused = [];
-      took(loaded.config.file);
-      log.info("configuration reloaded", { file: loaded.config.file });
+      if (file === null) {
+        file = loaded.config.file;
+        seen = stampOf(file);
+      }
+      took(file);
+      log.info("configuration reloaded", { file });
       return;
     }
-    refused = loaded.mistakes;
+    refused = loaded.ok ? [`${file}: ${emptied}`] : loaded.mistakes;
     log.error("the changed configuration is refused; the old one stays in force", {
-      mistakes: loaded.mistakes,
+      mistakes: refused,
     });
   };
   // Looked at, not watched: a file that is replaced by rename, or through a symlink, is seen in the same way.
+  let looked = seen;
   const timer = setInterval(() => {
-    if (stampOf(config.file) !== seen) now();
+    const stamp = stampOf(file);
+    // The same at two looks: what is still being written would be read half.
+    if (stamp !== seen && stamp === looked) now();
+    looked = stamp;
   }, lookMs);
   return {
     gateway: () => current,

@@ -1,6 +1,7 @@
 /**
  * `specgate serve`: opens everything, answers, and on SIGTERM lets what is open finish before it closes in reverse order.
  */
+import { existsSync } from "node:fs";
 import { createApp } from "../app.ts";
 import { locateDatabase, migrateDatabase, openForBoot } from "../db/locate.ts";
 import type { Addresses } from "../features/tokens/audiences.ts";
@@ -71,6 +72,8 @@ type Running = {
 };
 
 async function open({ world, flags, config, log, closing }: Opening): Promise<Running> {
+  // Who cannot listen leaves no new data dir behind.
+  if (!existsSync(config.dataDir)) await tryPort(config);
   const dir = openDataDir(config.dataDir, { create: true });
   const waitMs = findHolder(dir)?.command === "serve" ? 0 : lockWaitMs;
   const lock = await lockDataDir(dir, { pid: world.host.pid, command: "serve", waitMs });
@@ -84,11 +87,15 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
   const database = await openForBoot(located, boot);
   closing.push(() => database.close());
 
+  let reconfigured = () => {};
   const reload = createReload(
     config,
     { env: world.env, cwd: world.cwd, flags, terminal: world.isTerminal },
     log,
-    (file) => noteConfigFile(dir, file),
+    (file) => {
+      noteConfigFile(dir, file);
+      reconfigured();
+    },
   );
   closing.push(() => reload.close());
   const addresses = addressesOf(config);
@@ -108,6 +115,7 @@ async function open({ world, flags, config, log, closing }: Opening): Promise<Ru
     warnings: () => [...reload.warnings(), ...fetchWarnings(world, config), ...diskWarnings(config)],
   });
   closing.push(() => parts.close());
+  reconfigured = () => parts.completions.reconfigured();
   // Before the first call comes: a gateway that is stopped in the middle of its start owes those its drain, too.
   const stopped = Promise.withResolvers<void>();
   const forget = world.onSignal((signal) => (signal === "SIGHUP" ? reload.now() : stopped.resolve()));
@@ -176,6 +184,10 @@ export const lastWord =
     return failureResponse(asFailure(cause), "problem", id);
   };
 
+async function tryPort({ host: hostname, port }: Config): Promise<void> {
+  await bind({ hostname, port, reusePort: false, fetch: () => new Response() }).stop(true);
+}
+
 function bind(options: Bun.Serve.Options<unknown> & { hostname: string; port: number }): Bun.Server<unknown> {
   try {
     return Bun.serve(options);
@@ -209,6 +221,7 @@ async function untilStopped({ parts, server, stopped }: Running, log: Log): Prom
   parts.health.drain();
   // Who listens comes back, elsewhere if there is an elsewhere.
   parts.events.close();
+  parts.control.approvals.endWaits();
   const drains = [parts.completions.drain(drainMs), parts.mcp.drain(drainMs), parts.disk?.drain(drainMs)];
   await Promise.all(drains);
   // A call is over for the books a moment before its last byte is out.

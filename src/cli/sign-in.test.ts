@@ -284,6 +284,31 @@ describe("a kept sign-in", () => {
   });
 });
 
+describe("token print", () => {
+  test("prints the bearer of the sign-in, renewed when it is nearly over, whatever SPECGATE_TOKEN says", async () => {
+    const { access_token: before } = await signedIn();
+    const env = { SPECGATE_TOKEN: "a runner's" };
+    const said = await specgate("token print", { env });
+    expect([said.code, said.out]).toEqual([0, `${before}\n`]);
+    expect(said.err).toMatch(/^Good for [89]\d\d s, with control:read usage:read\.\n$/);
+    terminal.keep({ ...(terminal.kept()[gateway.url] as Credential), expires_at: past() });
+    const { out } = await specgate("token print", { env });
+    expect(out).not.toBe(`${before}\n`);
+    expect((await gateway.as(out.trim()).fetch("/api/v1/me")).status).toBe(200);
+    const json = JSON.parse((await specgate("token print --json")).out);
+    expect(json).toMatchObject({
+      access_token: out.trim(),
+      token_type: "Bearer",
+      scope: "control:read usage:read",
+    });
+  });
+
+  test("is refused where nobody is signed in", async () => {
+    const said = await specgate("token print");
+    expect([said.code, said.out, said.err]).toEqual([1, "", expect.stringContaining("run specgate login")]);
+  });
+});
+
 describe("logout", () => {
   test("revokes the sign-in and forgets it; again is no error", async () => {
     const before = await sessions();

@@ -8,7 +8,7 @@ import { secretText } from "../platform/config-env.ts";
 import { clientVariables } from "../platform/config-variables.ts";
 import { Failure } from "../platform/failure.ts";
 import { Secret } from "../platform/secret.ts";
-import { type Credential, type Credentials, openCredentials } from "./credentials.ts";
+import { type Credential, type Credentials, type Kept, openCredentials } from "./credentials.ts";
 import { type GatewayFlags, gatewayUrl } from "./sign-in-gateway.ts";
 import {
   type Answer,
@@ -27,6 +27,8 @@ export type SignedIn = {
   readonly token: Secret;
   /** False for one that was given to this command. */
   readonly isKept: boolean;
+  /** What a kept one was granted, separated by spaces; empty for one that was given: that is the gateway's to know. */
+  readonly scope: string;
 };
 
 const spareMs = 60_000;
@@ -35,17 +37,25 @@ const spareMs = 60_000;
 export async function signedIn(world: World, flags: GatewayFlags, refused?: Secret): Promise<SignedIn> {
   const url = gatewayUrl(world, flags);
   const given = givenToken(world, flags);
-  if (given !== null) return { url, token: given, isKept: false };
+  if (given !== null) return { url, token: given, isKept: false, scope: "" };
+  const { issuer, credential } = await keptSignIn(world, url, refused);
+  const { access_token, scope } = credential;
+  return { url: issuer, token: new Secret(access_token), isKept: true, scope };
+}
+
+/** What `specgate login` keeps for this gateway, good for a minute at least. */
+export async function keptSignIn(world: World, url: string, refused?: Secret): Promise<Kept> {
   const credentials = openCredentials(world);
   const kept = credentials.find(url);
   if (kept === undefined) throw notSignedIn(url, credentials.list());
   const { issuer } = kept;
   const isGood = (one: Credential) => isFresh(one) && one.access_token !== refused?.reveal();
   const credential = isGood(kept.credential) ? kept.credential : await refresh(credentials, issuer, isGood);
-  return { url: issuer, token: new Secret(credential.access_token), isKept: true };
+  return { issuer, credential };
 }
 
-function givenToken(world: World, flags: GatewayFlags): Secret | null {
+/** Null when none was given; throws a misuse when it can be none. */
+export function givenToken(world: World, flags: GatewayFlags): Secret | null {
   const name = flags.token === undefined ? "SPECGATE_TOKEN" : "--token";
   const text =
     flags.token === undefined ? secretText(world.env, name, world.cwd) : { value: flags.token.trim() };

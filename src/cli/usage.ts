@@ -54,7 +54,10 @@ function questionOf(flags: Flags): { from: Date | undefined; to: Date | undefine
   return { from, to, by };
 }
 
-const columns = ["requests", "errors", "input", "cached", "output", "reasoning", "cost_usd", "unknown_usd"];
+const columns = [
+  ...["requests", "errors", "input", "cached", "output", "reasoning"],
+  ...["cost_usd", "charged_usd", "unknown_usd"],
+];
 
 function usageTable(summary: Summary, by: readonly Group[]): string {
   const groupsOf = (row: SummaryRow): Row =>
@@ -77,10 +80,11 @@ const flat = (row: Omit<SummaryRow, Group>): Row => ({
   output: row.usage.output,
   reasoning: row.usage.reasoning,
   cost_usd: row.cost_usd,
+  charged_usd: row.charged_usd,
   unknown_usd: row.unknown_usd,
 });
 
-const csvColumns = ["requests", "errors", "cost_usd", "unknown_usd"] as const;
+const csvColumns = ["requests", "errors", "cost_usd", "charged_usd", "unknown_usd"] as const;
 const tokenColumns = ["input", "output", "cached_read", "cache_write", "reasoning", "audio"] as const;
 
 /** No totals: whoever opens it adds up for themselves. */

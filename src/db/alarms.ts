@@ -80,6 +80,14 @@ export async function takeAlarms(tx: Db, alarmsMax: number): Promise<TakenAlarm[
   return taken;
 }
 
+/** What is said under these texts stands, and can be said once more. */
+export async function freeAlarms(tx: Db, once: readonly string[]): Promise<void> {
+  await tx
+    .update(alarms)
+    .set({ once: sql`${alarms.once} || ' ' || ${alarms.id}` })
+    .where(sql`${alarms.once} = any(${sql.param([...once])}::text[])`);
+}
+
 /** Forgets those of before: from then on the same text would be told again. */
 export const sweepAlarms = (db: Db, before: Date, terms: SweepTerms): Promise<number> =>
   sweepRows(db, { table: alarms, isOver: lt(alarms.at, before) }, terms);

@@ -7,7 +7,7 @@ import postgres from "postgres";
 import { Secret } from "../platform/secret.ts";
 import type { Sql } from "./database.ts";
 
-export type Endpoint =
+export type Endpoint = (
   | { readonly kind: "url"; readonly url: Secret }
   | {
       readonly kind: "socket";
@@ -15,7 +15,11 @@ export type Endpoint =
       readonly database: string;
       readonly user: string;
       readonly password: Secret;
-    };
+    }
+) & {
+  /** The variable that names it; absent for the embedded one. */
+  readonly variable?: string;
+};
 
 export type ConnectOptions = {
   applicationName: string;
@@ -61,12 +65,14 @@ const limits = (statementTimeoutMs: number) => ({
 export const socketPath = (directory: string): string => `${directory}/.s.PGSQL.5432`;
 
 /** Reads DATABASE_URL; a `host` parameter with a path means a Unix socket, which postgres.js does not take from a URL. */
-export function endpointOf(url: Secret): Endpoint {
+export function endpointOf(url: Secret, variable = "DATABASE_URL"): Endpoint {
   const parsed = URL.parse(url.reveal().replace(/^([a-z]+:\/\/[^/]*@)\//, "$1socket/"));
   const directory = parsed?.searchParams.get("host") ?? null;
-  if (parsed === null || directory === null || !directory.startsWith("/")) return { kind: "url", url };
+  if (parsed === null || directory === null || !directory.startsWith("/"))
+    return { kind: "url", url, variable };
   return {
     kind: "socket",
+    variable,
     directory,
     database: decodeURIComponent(parsed.pathname.slice(1)),
     user: decodeURIComponent(parsed.username),

@@ -12,6 +12,7 @@ import { applicationName, type Boot, claimEpoch, endOlderBackends } from "./inst
 import { migrate } from "./migrate.ts";
 import { openDatabase } from "./open.ts";
 import { openPool } from "./pool.ts";
+import { reach } from "./reach.ts";
 
 export type Located = {
   /** For the gateway: reads and writes rows. */
@@ -45,8 +46,8 @@ export async function locateDatabase(config: Config, dir: DataDir, host: Host, l
   const gateway = endpointOf(url);
   return {
     gateway,
-    owner: migrateUrl === null ? gateway : endpointOf(migrateUrl),
-    direct: directUrl === null ? null : endpointOf(directUrl),
+    owner: migrateUrl === null ? gateway : endpointOf(migrateUrl, "DATABASE_MIGRATE_URL"),
+    direct: directUrl === null ? null : endpointOf(directUrl, "DATABASE_DIRECT_URL"),
     gatewayRole: migrateUrl === null ? null : roleOf(gateway),
     prepare,
     stop: async () => {},
@@ -61,6 +62,7 @@ export async function migrateDatabase(located: Located): Promise<string[]> {
     connectionsMax: 1,
     statementTimeoutMs: null,
   };
+  await reach(located.owner, settings.applicationName);
   const pool = openPool((onclose) => connect(located.owner, { ...settings, onclose }), {
     connectionsMax: 1,
     answerTimeoutMs: null,

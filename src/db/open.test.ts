@@ -7,6 +7,7 @@ import { connect, endpointOf, socketPath, urlOf } from "./connection.ts";
 import type { Database } from "./database.ts";
 import { applicationName, claimEpoch, endOlderBackends, heartbeat } from "./instance.ts";
 import { openDatabase } from "./open.ts";
+import { reach } from "./reach.ts";
 import { projects, users } from "./schema.ts";
 
 let shared: TestDatabase;
@@ -129,6 +130,22 @@ test("a pooler that knows few start parameters is served without them", async ()
   expect(found).toHaveLength(1);
   await database.close();
   pooler.stop(true);
+});
+
+test("a database that does not answer is named by its address, with the reason and nothing else of the URL", async () => {
+  const web = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
+  const said = async (place: string) => {
+    const endpoint = endpointOf(new Secret(`postgres://canary:canary@${place}/x`));
+    const error = await failureOf(reach(endpoint, "specgate/test", 500));
+    expectUnavailable(error);
+    return (error as Failure).message;
+  };
+  expect(await said("127.0.0.1:1")).toBe(
+    "DATABASE_URL: 127.0.0.1:1 refuses connections (ECONNREFUSED); is PostgreSQL running there?",
+  );
+  expect(await said("nosuchhost.invalid")).toMatch(/nosuchhost\.invalid:5432 cannot be resolved \(E\w+\)$/);
+  expect(await said(`127.0.0.1:${web.port}`)).toContain(`${web.port} does not answer as PostgreSQL does`);
+  web.stop(true);
 });
 
 /** As PgBouncer does: a start parameter that it does not track ends the connection. */

@@ -6,9 +6,9 @@
 import { type ConnectOptions, connect, type Endpoint } from "./connection.ts";
 import type { Database, Sql } from "./database.ts";
 import { drizzleOver } from "./drizzle.ts";
-import { openPool, statementTimeoutMs } from "./pool.ts";
-import { refuseOldServer } from "./server-version.ts";
-import { mapUnavailable, unavailable } from "./unavailable.ts";
+import { openPool } from "./pool.ts";
+import { reach } from "./reach.ts";
+import { unavailable } from "./unavailable.ts";
 
 export type OpenOptions = {
   endpoint: Endpoint;
@@ -25,7 +25,7 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
     applicationName: options.applicationName,
     prepare: options.prepare,
     connectionsMax: 1,
-    statementTimeoutMs: await serverLimit(options),
+    statementTimeoutMs: await reach(options.endpoint, options.applicationName),
   };
   const pool = openPool((onclose) => connect(options.endpoint, { ...settings, onclose }), {
     connectionsMax: options.connectionsMax ?? 10,
@@ -42,24 +42,6 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
       await Promise.all([pool.close(), direct.end({ timeout: 5 })]);
     },
   };
-}
-
-/** Looks who answers: the version, and whether a pooler refuses the time limit (PgBouncer knows few start parameters). */
-async function serverLimit(options: OpenOptions): Promise<number | null> {
-  const base = { applicationName: options.applicationName, prepare: false, connectionsMax: 1 };
-  for (const limit of [statementTimeoutMs, null]) {
-    const sql = connect(options.endpoint, { ...base, statementTimeoutMs: limit });
-    try {
-      await refuseOldServer(sql);
-      return limit;
-    } catch (error) {
-      const refused = error instanceof Error && /unsupported startup parameter/.test(error.message);
-      if (limit === null || !refused) throw mapUnavailable(error);
-    } finally {
-      await sql.end({ timeout: 1 });
-    }
-  }
-  return null;
 }
 
 async function ping(sql: Sql, milliseconds: number): Promise<void> {

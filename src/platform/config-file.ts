@@ -24,7 +24,12 @@ import { named, readModels, readProviders } from "./config-models.ts";
 import type { Parsed } from "./config-values.ts";
 import { type Entry, openPage, type Page } from "./config-yaml.ts";
 
-export type FileReading = { gateway: GatewayConfig; mistakes: string[] };
+export type FileReading = {
+  gateway: GatewayConfig;
+  mistakes: string[];
+  /** True when no key has a value; `{}` says that this is meant. */
+  isBlank: boolean;
+};
 
 /**
  * `registered` are the providers of the environment; one of the same name in the file takes its place. `dataDir` is the
@@ -42,7 +47,7 @@ export function readConfigFile(
     ...emptyGateway(),
     providers: named(Object.entries(registered)),
   };
-  if (page.root === null) return { gateway, mistakes: page.mistakes };
+  if (page.root === null) return { gateway, mistakes: page.mistakes, isBlank: true };
   const keys = [
     "providers",
     "models",
@@ -68,7 +73,9 @@ export function readConfigFile(
   if (top.mcp !== undefined) gateway.mcp = readMcp(page, top.mcp, dataDir);
   if (top.alerts !== undefined) gateway.alerts = readAlerts(page, top.alerts);
   if (top.retention !== undefined) gateway.retention = readRetention(page, top.retention);
-  return { gateway, mistakes: page.mistakes };
+  const stood = Object.values(top);
+  const isBlank = stood.length > 0 && stood.every((entry) => page.isNull(entry));
+  return { gateway, mistakes: page.mistakes, isBlank };
 }
 
 export const emptyGateway = (): GatewayConfig => ({

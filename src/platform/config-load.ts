@@ -39,7 +39,13 @@ export type ConfigSource = {
 };
 
 export type LoadedConfig =
-  | { ok: true; config: Config; warnings: string[] }
+  | {
+      ok: true;
+      config: Config;
+      warnings: string[];
+      /** True when the file is there and no key of it has a value. */
+      isBlank: boolean;
+    }
   | {
       ok: false;
       mistakes: string[];
@@ -63,6 +69,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   return {
     ok: true,
     config,
+    isBlank: reading.isBlank,
     warnings: [
       ...read.warnings,
       ...addressWarnings(config),
@@ -189,6 +196,7 @@ function readFile(
     reading: {
       gateway: { ...emptyGateway(), providers: read.providers },
       mistakes,
+      isBlank: false,
     },
   });
   let text: string;

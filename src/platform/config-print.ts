@@ -25,7 +25,8 @@ export function printConfig(config: Config | null, options: { defaults: boolean 
 
 /** The same as plain values, for `--json`. */
 export function configValues(config: Config): Record<string, unknown> {
-  const { gateway, file, ...environment } = config;
+  // The files of secrets are no setting: they are whatever variables end in _FILE, other programs' too.
+  const { gateway, file, secretFiles: _, ...environment } = config;
   const { prices, ...rest } = gateway;
   const shownPrices = Object.entries(prices).map(([name, price]) => [name, inUsd(price)]);
   const shown = plain({ file, ...environment, ...rest }) as Record<string, unknown>;
@@ -73,5 +74,47 @@ function defaultsPage(): string {
   };
   const page = stringify(plain(inFile), { lineWidth: 0 });
   const shown = page.trimEnd().split("\n").join("\n#   ");
-  return `${lines.join("\n")}\n# In specgate.yaml (timeouts are per model):\n#\n#   ${shown}\n`;
+  const named = namedInFile.trimEnd().split("\n").join("\n#   ");
+  return `${lines.join("\n")}
+# In specgate.yaml (timeouts are per model):
+#
+#   ${shown}
+#
+# Names are yours:
+#
+#   ${named}
+`;
 }
+
+/** Each key once; where one may be left out, with what holds then. */
+const namedInFile = `providers:
+  claude:
+    kind: anthropic
+    api_key: "\${ANTHROPIC_API_KEY}"
+    base_url: https://api.anthropic.com
+    endpoints: [ messages, messages/count_tokens, chat/completions ]
+    include_usage: true            # false where stream_options is refused
+    allow_private_network: false   # true for an address of your own network
+models:
+  fast:
+    targets: [ { provider: claude, model: claude-haiku-4-5, weight: 1 } ]
+    fallbacks: [ { provider: claude, model: claude-sonnet-4-5 } ]
+    retries: 2
+prices:                            # USD per million tokens; left out: that of input
+  "claude/*": { input: 1, cached_read: 0.1, cache_write: 1.25, output: 5 }
+mcp:
+  workspaces:
+    prj_0192a3b4c5d67e8f90a1b2c3d4e5f607: { root: /srv/workspaces/one, read: [ .md ], write: [ .md ], deny: [] }
+  upstreams:
+    github:
+      url: https://mcp.example.com/mcp
+      bearer: "\${GITHUB_MCP_TOKEN}"
+      allow: [ "**" ]
+      deny: []
+      pin: approve                 # or first_use
+      timeout_ms: 60000
+      result_bytes_max: 1048576    # left out: no more than limits.mcp allows
+      calls_max: 32
+      allow_private_network: false
+    notes: { command: [ /usr/local/bin/notes-mcp ], env: { NOTES_DIR: /srv/notes }, cwd: /srv/notes }
+`;

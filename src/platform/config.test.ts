@@ -537,6 +537,20 @@ describe("what is printed", () => {
       expect(page).toContain(`#${name}=`);
     expect(page).toContain("streams_max: 2000");
   });
+
+  test("the defaults show every key of what people name themselves, as the file would take it", () => {
+    const [, commented = ""] = printConfig(null, { defaults: true }).split("Names are yours:\n");
+    const yaml = commented.replaceAll(/^# ?/gm, "");
+    const config = good({ ANTHROPIC_API_KEY: "k", GITHUB_MCP_TOKEN: "t" }, yaml);
+    const { providers, models, prices, mcp } = configValues(config);
+    const { workspaces, upstreams } = mcp as Record<string, object>;
+    const keys = [providers, models, prices, workspaces, upstreams]
+      .flatMap((group) => Object.values(group as Record<string, object>))
+      .flatMap((one) => Object.keys(one))
+      // Those are shown above.
+      .filter((key) => key !== "timeouts");
+    for (const key of keys) expect(yaml).toContain(`${key}:`);
+  });
 });
 
 test("the nearest name is found when it is near, and not when it is far", () => {

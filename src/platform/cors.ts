@@ -80,7 +80,7 @@ export function preflightResponse(allowOrigin: string, asked: Headers): Response
 }
 
 const allowedForm =
-  /^(?:authorization|content-type|if-match|if-none-match|idempotency-key|last-event-id|x-api-key|x-amz-checksum-sha256|(?:anthropic|mcp|x-specgate|x-stainless)-[a-z0-9-]+)$/;
+  /^(?:authorization|content-type|if-match|if-none-match|idempotency-key|last-event-id|x-api-key|x-amz-checksum-sha256|user-agent|traceparent|tracestate|baggage|x-trace-id|(?:anthropic|openai|mcp|x-specgate|x-stainless)-[a-z0-9-]+)$/;
 
 function allowedNames(asked: string): string {
   const names = asked.split(",").map((name) => name.trim().toLowerCase());

@@ -31,6 +31,8 @@ export type FetchRules = {
   timeoutMs?: number | null;
   /** Until a host that was not heard of for a minute takes a connection; it is not asked unless told. For one hop only. */
   connectMs?: number;
+  /** Called before a connection is given the request, which may be some time after a host was first tried. */
+  departs?: () => void;
 };
 
 type LowerCased = Record<Lowercase<string>, string>;
@@ -63,8 +65,15 @@ export function createGuardedFetch(needs: GuardedFetchNeeds = {}): GuardedFetch 
     createTargets(needs.ca),
   );
   return (url, init = {}, rules = {}) => {
-    const { reach = "public", redirectsMax = 0, bytesMax = mebibyte, timeoutMs = 10_000, connectMs } = rules;
-    const hop: Hop = { url, init, reach, streams: bytesMax === null, connectMs };
+    const {
+      reach = "public",
+      redirectsMax = 0,
+      bytesMax = mebibyte,
+      timeoutMs = 10_000,
+      connectMs,
+      departs,
+    } = rules;
+    const hop: Hop = { url, init, reach, streams: bytesMax === null, connectMs, departs };
     const go = redirectsMax > 0 ? (first: Hop) => follow(dial, first, redirectsMax) : dial;
     // An LLM call has a clock and a meter of its own, and does not pay for a second one.
     if (bytesMax === null && timeoutMs === null) return go(hop);
@@ -84,6 +93,7 @@ type Hop = {
   reach: Reach;
   streams: boolean;
   connectMs?: number | undefined;
+  departs?: (() => void) | undefined;
 };
 type Dial = (hop: Hop) => Promise<Response>;
 
@@ -170,6 +180,7 @@ function createDial(book: AddressBook, targetOf: ReturnType<typeof createTargets
       try {
         if (hop.connectMs !== undefined && !target.contact.isFresh)
           await orAborted(target.contact.reach(address, target.port, hop.connectMs), signal);
+        hop.departs?.();
         const response = await send(target, address, hop);
         target.contact.heard();
         if (failed !== undefined) book.prefer(addresses, address);

@@ -30,7 +30,7 @@ export type JsonBounds = {
 const defaultBounds: JsonBounds = {
   depthMax: 100,
   keysMax: 100_000,
-  valuesMax: 250_000,
+  valuesMax: 350_000,
   membersMax: 1_000,
   uniqueLevels: 1,
 };

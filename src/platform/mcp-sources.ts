@@ -37,8 +37,12 @@ export type ResourceSource = {
   /** The tools that do the same: who may not call them is not offered this either. `argument` takes the end of the URI. */
   readonly tools?: { readonly list: string; readonly read: string; readonly argument: string };
   readonly templates: readonly ResourceTemplate[];
-  /** A page of what this caller sees; `cursor` is the source's own. */
-  list(asking: Asking, cursor: string | null): Promise<{ resources: Resource[]; nextCursor: string | null }>;
+  /** A page of what this caller sees, of so many rows at most; `cursor` is the source's own. */
+  list(
+    asking: Asking,
+    cursor: string | null,
+    rowsMax: number,
+  ): Promise<{ resources: Resource[]; nextCursor: string | null }>;
   /** Null for a URI that is no other's either to know of: not this source's, or nothing that this caller may see. */
   read(uri: string, asking: Asking): Promise<ResourceContents[] | null>;
   /** Values of a template's variable that begin with what was typed. */

@@ -26,7 +26,6 @@ export type Things = {
   read(id: string): Promise<{ mimeType: string; text: string }>;
 };
 
-const listedMax = 50;
 const completedMax = 20;
 const idDigits = 32;
 
@@ -36,11 +35,11 @@ export function thingResources({ locate, cursors }: ThingResourcesNeeds, things:
   return {
     templates: [{ ...things.template, uriTemplate: `${home}{id}` }],
 
-    async list({ principal }, cursor) {
+    async list({ principal }, cursor, rowsMax) {
       const list = `${kind} resources ${principal.id}`;
       const [below = endOf(prefix)] = cursor === null ? [] : cursors.open(list, cursor);
-      const range = { from: `${prefix}_`, below, rowsMax: listedMax + 1 };
-      const page = pageOf(await things.newest(principal, range), listedMax, ({ id }) =>
+      const range = { from: `${prefix}_`, below, rowsMax: rowsMax + 1 };
+      const page = pageOf(await things.newest(principal, range), rowsMax, ({ id }) =>
         cursors.seal(list, [id]),
       );
       const resources = page.data.map(({ id, ...shown }) => ({ uri: home + id, ...shown }));

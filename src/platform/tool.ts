@@ -23,6 +23,8 @@ export type Tool = {
   readonly writes: boolean;
   /** Whether asking twice with the same arguments changes nothing more than once. */
   readonly repeatable: boolean;
+  /** Whether what was there before may be gone afterwards; left out for what only adds. Apps ask a person by it. */
+  readonly destroys?: boolean;
   /** Where it acts, by one of its arguments; left out for what lies in no project. */
   readonly place?: ToolPlace;
   /** Whether it may wait for people or for a disk, and not for the database: left out for what is done at once. */

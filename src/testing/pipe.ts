@@ -18,7 +18,12 @@ export type PipeMessage = {
 };
 
 /** `sleep` stands for the waits between two polls. */
-export function openPipe(terminal: Terminal, env: Record<string, string> = {}, sleep?: () => Promise<void>) {
+export function openPipe(
+  terminal: Terminal,
+  env: Record<string, string> = {},
+  sleep?: () => Promise<void>,
+  command = "connect",
+) {
   const input = new TransformStream<Uint8Array, Uint8Array>();
   const writer = input.writable.getWriter();
   const lines: string[] = [];
@@ -37,7 +42,7 @@ export function openPipe(terminal: Terminal, env: Record<string, string> = {}, s
     }
   };
   let signal: (name: string) => void = () => undefined;
-  const ended: Promise<Said> = terminal.specgate("connect", {
+  const ended: Promise<Said> = terminal.specgate(command, {
     env,
     stdinBytes: () => input.readable,
     stdout,

@@ -1,7 +1,7 @@
 /** A way to an upstream MCP server that is no server: it shows, answers and fails as a test says. */
 import type { Link, LinkAsking } from "../features/upstreams/link.ts";
 import { Failure } from "../platform/failure.ts";
-import type { ToolDefinition, UpstreamAnswer } from "../platform/upstream.ts";
+import type { UpstreamAnswer } from "../platform/upstream.ts";
 
 export type ScriptedLink = Link & {
   /** What its next list holds. */
@@ -36,7 +36,7 @@ export function scriptedLink(...tools: unknown[]): ScriptedLink {
       link.lists++;
       await link.gate;
       if (link.isDead) throw dead();
-      return structuredClone(link.tools) as ToolDefinition[];
+      return structuredClone(link.tools);
     },
     async call(name, args, asking) {
       link.calls.push(name);

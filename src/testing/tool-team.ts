@@ -31,8 +31,7 @@ export async function startToolTeam(yaml?: string) {
     keyOf: async (scope: string): Promise<Actor> =>
       gateway.as((await keys.create(localActor, { owner: { clientId: robo.id }, scope })).key, robo.id),
     /** A runner's token that is good for one session alone. */
-    async boundTo(sessionId: string): Promise<Actor> {
-      const scope = "mcp:read mcp:write";
+    async boundTo(sessionId: string, scope = "mcp:read mcp:write"): Promise<Actor> {
       const runner = { name: "bound", kind: "runner", projectId, redirectUris: [], scope } as const;
       const client = await clients.create(localActor, runner);
       const answer = await granted<{ access_token: string }>(

@@ -56,6 +56,7 @@ const expiredAtOnceMax = 100;
 
 export class Approvals {
   readonly #needs: ApprovalsNeeds;
+  readonly #closing = new AbortController();
 
   constructor(needs: ApprovalsNeeds) {
     this.#needs = needs;
@@ -93,7 +94,13 @@ export class Approvals {
 
   /** As it is when it is not pending any more, or when the waiter's time is over. */
   getOnceDecided(id: string, waiter: Waiter): Promise<ApprovalView> {
-    return untilDecided(this.#needs, waiter, () => this.get(id));
+    const needs = { ...this.#needs, closing: this.#closing.signal };
+    return untilDecided(needs, waiter, () => this.get(id));
+  }
+
+  /** Whoever waits is answered at once, and nobody waits from now on: no shutdown is held up by them. */
+  endWaits(): void {
+    this.#closing.abort();
   }
 
   /** Newest first. */

@@ -85,6 +85,7 @@ function consumeTool({ approvals, changes }: ApprovalToolsNeeds): Tool {
   return writeTool({
     name: "approval_consume",
     title: "Use an approval up",
+    destroys: true,
     description:
       "Uses an approval up, right before the approved action: it works once, in time, and for exactly the action and subject that were approved. When it fails, do not act. For whoever asked, with `approvals:request`, or for a runner of the project with `approvals:consume`.",
     scopes: ["mcp:write"],

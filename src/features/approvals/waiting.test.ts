@@ -5,6 +5,7 @@ import { createEdge } from "../../platform/edge.ts";
 import { silentLog } from "../../platform/log.ts";
 import { localActor } from "../../testing/desk.ts";
 import { type Actor, startGateway } from "../../testing/gateway.ts";
+import { callTool } from "../../testing/mcp.ts";
 import { call, ok, refused } from "../../testing/wire.ts";
 import type { SessionView } from "../sessions/contract.ts";
 import { Approvals, type ApprovalsNeeds } from "./approvals.ts";
@@ -144,7 +145,8 @@ describe("whoever waits", () => {
     const principal = await gateway.authenticator.authenticate(robo.bearer, "control");
     const { signal } = new AbortController();
     const waiter = { principal, projectId: robo.projectId, milliseconds: 5_000, signal };
-    const needs = { clock: systemClock(), waitFor: waits.waitFor, onRevoked: () => () => undefined };
+    const closing = new AbortController().signal;
+    const needs = { clock: systemClock(), waitFor: waits.waitFor, onRevoked: () => () => undefined, closing };
     const startedAt = performance.now();
     expect((await untilDecided(needs, waiter, look)).status).toBe("approved");
     expect(performance.now() - startedAt).toBeLessThan(1_500);
@@ -158,6 +160,22 @@ describe("whoever waits", () => {
     );
     expect([http, status]).toEqual([200, "pending"]);
   });
+});
+
+test("a gateway that closes lets nobody wait, over HTTP or MCP", async () => {
+  const approval = await request();
+  const startedAt = performance.now();
+  const waiting = [
+    wait(approval, 20),
+    callTool(robo, "approval_get", { approval_id: approval.id, wait_seconds: 20 }),
+  ];
+  await Bun.sleep(300);
+  gateway.parts.control.approvals.endWaits();
+  const [http, tool] = await Promise.all(waiting);
+  expect(http).toMatchObject({ http: 200, status: "pending" });
+  expect(tool).toMatchObject({ result: { structuredContent: { status: "pending" } } });
+  await wait(approval, 20);
+  expect(performance.now() - startedAt).toBeLessThan(2_000);
 });
 
 /** Waits that end with their time or their signal alone, and are counted. */

@@ -1,6 +1,6 @@
 /**
  * Waiting for somebody to decide: until an approval is not pending any more, but no longer than was asked for, than the
- * caller stays, or than its rights last.
+ * caller stays, than its rights last, or than the gateway runs.
  *
  * The database is read when something was told about the approval, when its time is over, and at the end; never in
  * between. Whose rights end is answered with what it saw while it had them, and asks again in vain.
@@ -17,6 +17,11 @@ export type WaitingNeeds = {
   clock: Clock;
 };
 
+type Ending = {
+  /** Fires when the gateway closes: whoever still waits asks again, elsewhere if there is an elsewhere. */
+  readonly closing: AbortSignal;
+};
+
 /** Who waits, for how long, and until they leave. */
 export type Waiter = {
   readonly principal: Principal;
@@ -31,7 +36,7 @@ const againMs = 100;
 const unheardMs = 1_000;
 
 export async function untilDecided(
-  { waitFor, onRevoked, clock }: WaitingNeeds,
+  { waitFor, onRevoked, clock, closing }: WaitingNeeds & Ending,
   { principal, projectId, milliseconds, signal }: Waiter,
   look: () => Promise<ApprovalView>,
 ): Promise<ApprovalView> {
@@ -42,8 +47,8 @@ export async function untilDecided(
   const stop = onRevoked((subject) => {
     if (isEndedBy(principal, subject) || subject === `${principal.userId} ${projectId}`) end();
   });
-  signal.addEventListener("abort", end);
-  if (signal.aborted) end();
+  for (const ending of [signal, closing]) ending.addEventListener("abort", end);
+  if (signal.aborted || closing.aborted) end();
   try {
     let view = await look();
     const lookAgain = async () => {
@@ -63,6 +68,6 @@ export async function untilDecided(
   } finally {
     end();
     stop();
-    signal.removeEventListener("abort", end);
+    for (const ending of [signal, closing]) ending.removeEventListener("abort", end);
   }
 }

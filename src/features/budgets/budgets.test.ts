@@ -2,7 +2,9 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { audit } from "../../db/schema.ts";
 import { localActor } from "../../testing/desk.ts";
 import { type Actor, startGateway } from "../../testing/gateway.ts";
+import { endRecord, startRecord } from "../../testing/ledger.ts";
 import { call, ok, refused } from "../../testing/wire.ts";
+import { mergeBatch } from "../usage/merge.ts";
 import type { BudgetView } from "./contract.ts";
 
 const gateway = await startGateway();
@@ -178,5 +180,59 @@ describe("a budget", () => {
     expect(new Date(monday.current.starts_at).getUTCDay()).toBe(1);
     const total = await make({ period: "total" });
     expect(total.current).toMatchObject({ starts_at: "1970-01-01T00:00:00.000Z", ends_at: null });
+  });
+});
+
+describe("a changed limit", () => {
+  const { sql } = gateway.database;
+  const owner = { instance: crypto.randomUUID(), epoch: 1 };
+  const spend = async (who: Actor, dollars: number) => {
+    const start = startRecord({ user_id: who.id });
+    const records = [start, endRecord(start, { cost: dollars * 1e9 })].map((one) => JSON.stringify(one));
+    await mergeBatch(sql, owner, { records, epoch: 1, reach: null });
+  };
+  const terms = { period: "total", limit_usd: "10", thresholds: [50, 80, 100], hard: false };
+  const budgetOf = async (who: Actor) => {
+    const { id } = await make({ ...terms, subject: "user", subject_id: who.id });
+    let heard = 0;
+    return {
+      limit: (limit_usd: string) => ok(ada, "PATCH", `/budgets/${id}`, { limit_usd }),
+      /** What was told since the last look. */
+      news: async () => {
+        const rows = await sql<{ what: string; limit: string }[]>`
+          select coalesce(payload ->> 'threshold', 'exhausted') as what, payload ->> 'limit_usd' as limit
+          from alarms where payload ->> 'budget_id' = ${id} order by id offset ${heard}`;
+        heard += rows.length;
+        return rows.map(({ what, limit }) => `${what} of ${limit}`);
+      },
+    };
+  };
+
+  test("that is raised is told of anew, but for what is passed already", async () => {
+    const { limit, news } = await budgetOf(vera);
+    await spend(vera, 10);
+    expect(await news()).toEqual(["50 of 10.00", "80 of 10.00", "100 of 10.00", "exhausted of 10.00"]);
+    for (const [raised, dollars, told] of [
+      ["20", 7, ["80 of 20.00"]],
+      ["40", 3, ["50 of 40.00"]],
+      ["40", 20, ["80 of 40.00", "100 of 40.00", "exhausted of 40.00"]],
+    ] as const) {
+      await limit(raised);
+      expect(await news()).toEqual([]);
+      await spend(vera, dollars);
+      expect(await news()).toEqual([...told]);
+    }
+  });
+
+  test("that is lowered, or raised and still spent, tells nothing twice", async () => {
+    const { limit, news } = await budgetOf(ed);
+    await spend(ed, 9);
+    expect(await news()).toEqual(["50 of 10.00", "80 of 10.00"]);
+    await limit("8");
+    expect(await news()).toEqual(["100 of 8.00", "exhausted of 8.00"]);
+    await limit("9");
+    await spend(ed, 1);
+    await limit("5");
+    expect(await news()).toEqual([]);
   });
 });

@@ -141,7 +141,8 @@ export class Budgets {
       const difference = differenceOf(row, { ...rest, limitNano: limit_usd });
       if (Object.keys(difference).length === 0) return getView(change.tx, id);
       await updateBudget(change.tx, id, difference);
-      await tellBudget(change.tx, id);
+      const isRaised = difference.limitNano !== undefined && difference.limitNano > row.limitNano;
+      await tellBudget(change.tx, id, isRaised);
       const changed = await getView(change.tx, id);
       const { limit_usd: limit, hard } = changed;
       const details = { fields: Object.keys(difference), limit_usd: limit, hard };

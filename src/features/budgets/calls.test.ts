@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { expectBalanced, periodsOf } from "../../testing/budgets.ts";
+import { expectBalanced, periodsOf, putBudget } from "../../testing/budgets.ts";
 import { type Actor, startGateway } from "../../testing/gateway.ts";
 import { call, ok } from "../../testing/wire.ts";
 import type { BudgetView } from "./contract.ts";
@@ -71,7 +71,8 @@ describe("money for one call", () => {
   ] as const) {
     test(`sends exactly one of 1,000 parallel calls to a provider, on ${name}`, async () => {
       for (let round = 0; round < 3; round++) {
-        const budget = await make(Math.floor(hold * 1.9));
+        // No more, so that what the first one gives back is not enough for a second.
+        const budget = await make(hold);
         await untilKnown();
         const asked = first.provider.received.length + second.provider.received.length;
         const answers = await Promise.all(
@@ -158,5 +159,18 @@ describe("a call under a hard budget", () => {
     expect(row?.periods).toHaveLength(2);
     await quiet();
     for (const { id } of budgets) await end(id);
+  });
+
+  test("that more budgets bind than fit into its record hears that they are too many", async () => {
+    const about = { subject: "project", subjectId: mallory.projectId, limitNano: 1e12 } as const;
+    for (let made = 0; made < 160; made++) await putBudget(first.database, about);
+    await untilKnown();
+    const response = await mallory.chat(small);
+    expect([response.status, await response.text()]).toEqual([
+      413,
+      expect.stringContaining("160 hard budgets"),
+    ]);
+    await quiet();
+    await sql`update budgets set ended_at = now(), version = version + 1 where subject_id = ${mallory.projectId}`;
   });
 });

@@ -21,9 +21,10 @@ const limitUsd = z.string().transform((text, context): NanoUsd => {
   return z.NEVER;
 });
 
+export const thresholdPercentMax = 1_000;
 /** Per cent of the limit. */
 const thresholds = z
-  .array(z.int().min(1).max(1_000))
+  .array(z.int().min(1).max(thresholdPercentMax))
   .max(20)
   .transform((given) => [...new Set(given)].sort((a, b) => a - b));
 

@@ -3,9 +3,10 @@
  * (drizzle/0010_budget_functions.sql).
  */
 import { and, desc, eq, inArray, isNull, lt, or, type SQL, sql } from "drizzle-orm";
+import { freeAlarms } from "../../db/alarms.ts";
 import type { Db, Sql } from "../../db/database.ts";
 import { apiKeys, budgetPeriods, budgets, clients, projects, users } from "../../db/schema.ts";
-import type { Subject } from "./contract.ts";
+import { type Subject, thresholdPercentMax } from "./contract.ts";
 
 export type BudgetRow = typeof budgets.$inferSelect;
 /** With its period now; the amounts are nano-USD. */
@@ -104,13 +105,28 @@ export async function updateBudget(
     .where(eq(budgets.id, id));
 }
 
-/** Tells what a budget's new limit or thresholds have made true. */
-export async function tellBudget(tx: Db, id: string): Promise<void> {
+/** Tells what a budget's new limit or thresholds have made true; what a raised limit makes untrue it can tell again. */
+export async function tellBudget(tx: Db, id: string, isRaised: boolean): Promise<void> {
   const period = sql`select budget_period_id(${budgets.id}, ${startsNow}) as id from ${budgets} where ${eq(budgets.id, id)}`;
   await tx.execute(
     sql`select from ${budgetPeriods} where ${budgetPeriods.id} in (${period}) order by ${budgetPeriods.id} for update`,
   );
+  if (isRaised) await forgetTold(tx, period);
   await tx.execute(sql`select tell_budgets(array(${period}))`);
+}
+
+/** Of a period that is locked: thresholds above what is spent now, and that it is exhausted when it is no more. */
+async function forgetTold(tx: Db, period: SQL): Promise<void> {
+  const [now] = await tx.execute<{ id: string; told: number; exhausted: boolean }>(sql`
+    update budget_periods p set
+      told_percent = least(p.told_percent, floor(p.spent_nano::numeric * 100 / b.limit_nano)),
+      exhausted_at = case when p.spent_nano >= b.limit_nano then p.exhausted_at end
+    from budgets b where b.id = p.budget_id and p.id in (${period})
+    returning p.id, p.told_percent as told, p.exhausted_at is not null as exhausted`);
+  if (now === undefined) return;
+  const above = Array.from({ length: thresholdPercentMax - now.told }, (_, at) => now.told + 1 + at);
+  const texts = above.map((threshold) => `budget.threshold:${now.id}:${threshold}`);
+  await freeAlarms(tx, now.exhausted ? texts : [...texts, `budget.exhausted:${now.id}`]);
 }
 
 const tables = { user: users, project: projects, client: clients, key: apiKeys };

@@ -5,7 +5,7 @@ import { formatUsd } from "../../platform/money.ts";
 import type { Exchange, Settled } from "./exchange.ts";
 import type { Target } from "./route.ts";
 
-const returned = /^(?:content-type|retry-after|openai-.+|anthropic-(?!ratelimit).+)$/;
+const returned = /^(?:content-type|retry-after|x-should-retry|openai-.+|anthropic-(?!ratelimit).+)$/;
 
 export function answerHeaders(
   exchange: Exchange,

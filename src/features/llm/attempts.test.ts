@@ -70,10 +70,13 @@ async function tell(told: Story) {
     holds,
     watch,
     clock: systemClock(),
-    breakers: new Breakers({ raise: () => {}, clock: systemClock() }),
+    breakers: new Breakers({ raise: () => {}, clock: systemClock(), providers: () => ({}) }),
     count: async (texts) => texts.map(() => 1),
     noted: () => {},
-    fetch: async () => await (says.shift() ?? answer)(),
+    fetch: async (_url, _init, rules) => {
+      rules?.departs?.();
+      return await (says.shift() ?? answer)();
+    },
     prices: {
       find: () => price,
       claims: () => true,

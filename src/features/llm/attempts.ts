@@ -14,13 +14,22 @@ import { firstStep, nextStep, type Step, waitMsOf } from "./choice.ts";
 import type { CountTokens } from "./count.ts";
 import { dispatchDemo } from "./demo.ts";
 import { asSocketError, dispatch } from "./dispatch.ts";
+import type { ErrorAnswer } from "./error-answer.ts";
 import { type Books, Exchange } from "./exchange.ts";
 import type { Holds } from "./holds.ts";
 import type { Leg, LlmCall } from "./leg.ts";
 import { hidesReasoning } from "./model-facts.ts";
 import { passAnswer, passError } from "./passing.ts";
 import type { Prices } from "./prices.ts";
-import { isConnectError, isIllness, isPassing, providerFailure, retryAfterMs } from "./provider-failure.ts";
+import {
+  credentialRefused,
+  isConnectError,
+  isIllness,
+  isPassing,
+  providerFailure,
+  remedyOf,
+  retryAfterMs,
+} from "./provider-failure.ts";
 import { type LlmRequest, providerBody } from "./request.ts";
 import { callerLeft, Rest } from "./rest.ts";
 import type { Noted } from "./spending.ts";
@@ -103,12 +112,15 @@ export class Attempts {
   async #ask(leg: Leg): Promise<Response | Setback> {
     const { exchange } = leg;
     try {
-      exchange.depart();
+      exchange.requireLive();
       const upstream = await this.#dispatch(leg);
       exchange.status = upstream.status;
       // Whose credential ended meanwhile is not asked for again, whatever the answer is.
       if (exchange.failure !== null) throw exchange.failure;
-      if (upstream.ok) return await passAnswer(leg, upstream);
+      if (upstream.ok) {
+        const passed = await passAnswer(leg, upstream);
+        return passed instanceof Response ? passed : await this.#toldOfError(leg, passed);
+      }
       if (upstream.status < 400) throw redirected(upstream.status);
       return await this.#refused(leg, upstream);
     } catch (error) {
@@ -119,8 +131,11 @@ export class Attempts {
   #dispatch({ target, call, exchange, body }: Leg): Promise<Response> | Response {
     const { opened, admission } = call;
     const { signal } = exchange.abort;
-    if (target.config === null)
+    const departs = () => exchange.departs();
+    if (target.config === null) {
+      departs();
       return dispatchDemo({ body, signal, id: opened.call.id, nowMs: this.#needs.clock.now() });
+    }
     return dispatch(this.#fetchWithin(call.route.timeouts.connectMs), target.config, {
       endpoint: admission.asked.endpoint,
       search: opened.call.url.search,
@@ -128,6 +143,7 @@ export class Attempts {
       traceparent: opened.call.traceparent,
       body,
       signal,
+      departs,
     });
   }
 
@@ -145,13 +161,27 @@ export class Attempts {
     const { status } = upstream;
     if (isIllness(status)) leg.pass.failed();
     else leg.pass.succeeded();
-    const step = isPassing(status)
-      ? this.#step(leg, retryAfterMs(upstream.headers, this.#needs.clock.now()))
-      : null;
-    if (step === null) return await passError(leg, upstream);
+    const remedy = remedyOf(upstream);
+    const waitMs = retryAfterMs(upstream.headers, this.#needs.clock.now());
+    const step = remedy === "nobody" ? null : this.#step(leg, waitMs, remedy === "again");
+    if (step === null && status !== 401) return await passError(leg, upstream);
     void upstream.body?.cancel().catch(() => {});
-    const failure = new Failure("upstream", "provider_error", `The provider answered with status ${status}.`);
+    const failure =
+      status === 401
+        ? credentialRefused()
+        : new Failure("upstream", "provider_error", `The provider answered with status ${status}.`);
     return { failure, code: `provider_${status}`, refused: true, step };
+  }
+
+  /** An error under status 200, treated as one under a status of its own. */
+  async #toldOfError(leg: Leg, answer: ErrorAnswer): Promise<Response | Setback> {
+    if (answer.isPassing) leg.pass.failed();
+    else leg.pass.succeeded();
+    const step = answer.isPassing ? this.#step(leg, null) : null;
+    if (step === null) return await answer.pass();
+    answer.drop();
+    const failure = new Failure("upstream", "provider_error", "The provider answered with an error.");
+    return { failure, code: "provider_error", refused: true, step };
   }
 
   #setback(leg: Leg, error: unknown): Setback {
@@ -160,8 +190,8 @@ export class Attempts {
     // Whatever the provider still sends is for nobody.
     exchange.abort.abort();
     const isProviders = failure.kind === "upstream" || failure.kind === "upstream_timeout";
-    // An error status is a verdict, even when its body never came to an end.
-    const isError = (exchange.status ?? 0) >= 400;
+    // An error status is a verdict, even when its body never came to an end, and a redirect does nothing.
+    const isError = (exchange.status ?? 0) >= 300;
     if (!isError && isProviders) pass.failed();
     else pass.abandoned();
     const neverSent = !exchange.wasAsked || isConnectError(error) || failure.kind === "invalid";
@@ -171,10 +201,10 @@ export class Attempts {
     return { failure, code: failure.code, refused: neverSent || isError, step };
   }
 
-  #step({ call, target, tried }: Leg, retryAfterMs: number | null): Step | null {
+  #step({ call, target, tried }: Leg, retryAfterMs: number | null, mayRepeat = true): Step | null {
     const { route, account } = call;
     const leftMs = account.askedAt + route.timeouts.firstByteTotalMs - performance.now();
-    return nextStep(route, { target, tried, leftMs, retryAfterMs }, this.#needs.breakers);
+    return nextStep(route, { target, tried, leftMs, retryAfterMs, mayRepeat }, this.#needs.breakers);
   }
 
   /** The attempt that follows, begun. Throws when there is none, or when it may not be; the request is closed then. */
@@ -230,6 +260,7 @@ export class Attempts {
       requestText: requestText(call),
       caller: call.caller,
       unseen: call.account.hold === null ? null : unseenOf(asked, target.model),
+      priceOf: (model) => this.#needs.prices.find(target.provider, model),
       noted: (usage, cost, kept) => this.#needs.noted({ call: call.opened, start, usage, cost, kept }),
     });
     return { call, target, exchange, hideUsage: setUsage, body, pass, tried };
@@ -259,7 +290,7 @@ export class Attempts {
       stream: asked.stream,
       trace_id: call.traceId,
       idempotency_key: request.headers.get("idempotency-key")?.slice(0, 255) ?? null,
-      prices: this.#needs.prices.find(target.provider, target.model),
+      prices: asked.pricedApart === null ? this.#needs.prices.find(target.provider, target.model) : null,
       input_est: Math.ceil(asked.bytes.length / 4),
       hold: account.held,
       periods: account.hold === null ? null : [...account.hold.periods],

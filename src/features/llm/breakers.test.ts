@@ -1,13 +1,29 @@
 import { expect, test } from "bun:test";
 import type { Alarm } from "../../db/alarms.ts";
 import { systemClock } from "../../platform/clock.ts";
+import type { ProviderConfig } from "../../platform/config.ts";
+import { Secret } from "../../platform/secret.ts";
 import { Breakers, type Pass } from "./breakers.ts";
 
 const openMs = 60;
+const at = (baseUrl: string, key = "sk"): ProviderConfig => ({
+  kind: "openai",
+  baseUrl,
+  apiKey: new Secret(key),
+  endpoints: [],
+  includeUsage: true,
+  allowPrivateNetwork: false,
+});
 function breakersTold() {
   const told: Alarm[] = [];
-  const breakers = new Breakers({ raise: (alarm) => told.push(alarm), clock: systemClock(), openMs });
-  return { breakers, told };
+  const file: { providers: Record<string, ProviderConfig> } = { providers: { openai: at("http://wrong") } };
+  const breakers = new Breakers({
+    raise: (alarm) => told.push(alarm),
+    clock: systemClock(),
+    providers: () => file.providers,
+    openMs,
+  });
+  return { breakers, told, file };
 }
 const target = { provider: "openai", model: "m" };
 const settle = () => Bun.sleep(1);
@@ -112,6 +128,28 @@ test("a provider is down from the first of its targets to the last", async () =>
   expect(told.map(({ type }) => type)).toEqual(["provider.down"]);
   await calls(breakers, 1, "succeeded", other);
   expect(told.map(({ type }) => type)).toEqual(["provider.down", "provider.up"]);
+});
+
+test("a provider whose configuration changed or went is a stranger, and not down any more", async () => {
+  for (const providers of [{ openai: at("http://right") }, { openai: at("http://wrong", "sk-2") }, {}]) {
+    const { breakers, told, file } = breakersTold();
+    const late = breakers.enter(target);
+    await calls(breakers, 10, "failed");
+    const probed = breakers.enter({ ...target, model: "other" });
+    file.providers = { openai: at("http://wrong") };
+    breakers.forgetChanged();
+    expect(breakers.waitMs(target)).toBeGreaterThan(0);
+    await Bun.sleep(openMs + 5);
+    const probe = breakers.enter(target);
+    file.providers = providers;
+    breakers.forgetChanged();
+    expect(breakers.waitMs(target)).toBe(0);
+    // What the old one comes to is no news of the new one.
+    for (const old of [late, probed, probe]) old?.failed();
+    await settle();
+    expect(breakers.states()).toEqual([]);
+    expect(told.map(({ type }) => type)).toEqual(["provider.down", "provider.up"]);
+  }
 });
 
 test("names that strangers make up do not fill the memory, and what is open is not forgotten for them", async () => {

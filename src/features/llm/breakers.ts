@@ -1,9 +1,10 @@
 /**
  * Circuit breakers: a target that fails more often than not is left alone for a while, then one call tries it again.
  *
- * One for each provider and model that has failed lately, kept over requests and hot reloads. Whether a call failed is
- * said once, when its answer begins or does not; what the caller did wrong, or broke off, says nothing of a provider's
- * health. They know nothing of routes: what to do while all are open is the caller's to decide.
+ * One for each provider and model that has failed lately, kept over requests, and over hot reloads that leave the provider
+ * as it was. Whether a call failed is said once, when its answer begins or does not; what the caller did wrong, or broke
+ * off, says nothing of a provider's health. They know nothing of routes: what to do while all are open is the caller's to
+ * decide.
  */
 import {
   type CircuitBreakerPolicy,
@@ -14,6 +15,7 @@ import {
 } from "cockatiel";
 import type { RaiseAlarm } from "../../db/alarms.ts";
 import { type Clock, rfc3339 } from "../../platform/clock.ts";
+import type { ProviderConfig } from "../../platform/config.ts";
 
 type Named = { readonly provider: string; readonly model: string };
 
@@ -37,6 +39,8 @@ export type BreakerState = {
 export type BreakersNeeds = {
   raise: RaiseAlarm;
   clock: Clock;
+  /** As they are configured now. */
+  providers: () => Readonly<Record<string, ProviderConfig>>;
   /** For how long a target is left alone at first; each failed try doubles it, up to a minute. */
   openMs?: number;
 };
@@ -73,7 +77,10 @@ export class Breakers {
     const breaker = this.#known.size === 0 ? undefined : this.#known.get(keyOf(target));
     if (breaker !== undefined && !breaker.isQuiet) return breaker.enter();
     if (breaker !== undefined) this.#known.delete(keyOf(target));
-    const failed = () => this.#breakerOf(target).enter()?.failed();
+    const asked = this.#configOf(target);
+    const failed = () => {
+      if (isSame(asked, this.#configOf(target))) this.#breakerOf(target).enter()?.failed();
+    };
     return { ...untold, failed };
   }
 
@@ -82,12 +89,24 @@ export class Breakers {
     return [...this.#known.values()].map((breaker) => breaker.state());
   }
 
+  /** At another address, or with another key, a provider is somebody else; one that is gone is not down. */
+  forgetChanged(): void {
+    for (const breaker of [...this.#known.values()])
+      if (!isSame(breaker.config, this.#configOf(breaker.target))) this.#forget(breaker);
+  }
+
+  #configOf({ provider }: Named): ProviderConfig | undefined {
+    return this.#needs.providers()[provider];
+  }
+
   #breakerOf(target: Named): Breaker {
     const key = keyOf(target);
     const found = this.#known.get(key);
     if (found !== undefined) return found;
     if (this.#known.size >= knownMax) this.#forgetOne();
-    const breaker: Breaker = new Breaker(target, this.#needs, () => this.#tell(breaker));
+    const breaker: Breaker = new Breaker(target, this.#configOf(target), this.#needs, () =>
+      this.#tell(breaker),
+    );
     this.#known.set(key, breaker);
     return breaker;
   }
@@ -96,16 +115,21 @@ export class Breakers {
   #forgetOne(): void {
     const all = [...this.#known.values()];
     const oldest = all.find(({ isOpen }) => !isOpen) ?? all[0];
-    if (oldest === undefined) return;
-    this.#known.delete(keyOf(oldest.target));
-    this.#down.get(oldest.target.provider)?.delete(oldest);
+    if (oldest !== undefined) this.#forget(oldest);
   }
 
+  #forget(breaker: Breaker): void {
+    this.#known.delete(keyOf(breaker.target));
+    this.#tell(breaker);
+  }
+
+  /** One that is forgotten is not open any more, whatever calls under way still find out. */
   #tell(breaker: Breaker): void {
     const { provider } = breaker.target;
     const down = this.#down.get(provider) ?? new Set();
     const before = down.size;
-    if (breaker.isOpen) down.add(breaker);
+    const isKnown = this.#known.get(keyOf(breaker.target)) === breaker;
+    if (isKnown && breaker.isOpen) down.add(breaker);
     else down.delete(breaker);
     this.#down.set(provider, down);
     if (before === 0 && down.size > 0) this.#raise("provider.down", provider);
@@ -125,6 +149,8 @@ export class Breakers {
 
 class Breaker {
   readonly target: Named;
+  /** Of the provider that has failed; undefined for the demo. */
+  readonly config: ProviderConfig | undefined;
   readonly #policy: CircuitBreakerPolicy;
   #since: number;
   #openedAt = 0;
@@ -138,10 +164,12 @@ class Breaker {
 
   constructor(
     { provider, model }: Named,
+    config: ProviderConfig | undefined,
     { clock, openMs = openMsFirst }: BreakersNeeds,
     turned: () => void,
   ) {
     this.target = { provider, model };
+    this.config = config;
     this.#since = clock.now();
     const next = () => {
       // Whoever left said nothing of the target: the next call tries it.
@@ -234,6 +262,10 @@ class Breaker {
     this.#policy.execute(isWell ? nothing : fail).catch(nothing);
   }
 }
+
+/** Nobody sees into a secret, a comparison of objects neither. */
+const isSame = (one: ProviderConfig | undefined, other: ProviderConfig | undefined): boolean =>
+  Bun.deepEquals(one, other) && one?.apiKey?.reveal() === other?.apiKey?.reveal();
 
 const keyOf = ({ provider, model }: Named): string => `${provider}/${model}`;
 const nothing = (): void => {};

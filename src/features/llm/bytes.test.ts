@@ -41,6 +41,7 @@ async function relayed(
     requestText: () => "",
     caller,
     unseen: null,
+    priceOf: () => null,
     noted,
   });
   let next = 1;

@@ -6,17 +6,23 @@ import { Breakers } from "./breakers.ts";
 import { firstStep, nextStep, type Step } from "./choice.ts";
 import type { Route, Target } from "./route.ts";
 
-const healthy = () => new Breakers({ raise: () => {}, clock: systemClock() });
+const healthy = () => new Breakers({ raise: () => {}, clock: systemClock(), providers: () => ({}) });
 const target = (model: string, weight = 1): Target => ({ provider: "p", model, config: null, weight });
 
 /** The models asked when each attempt fails. */
-function asked(route: Route, breakers: Breakers, leftMs: number, retryAfterMs: number | null): Step[] {
+function asked(
+  route: Route,
+  breakers: Breakers,
+  leftMs: number,
+  retryAfterMs: number | null,
+  mayRepeat = true,
+): Step[] {
   const steps: Step[] = [];
   let step = firstStep(route, breakers);
   while (step !== null) {
     steps.push(step);
     const tried = steps.slice(0, -1).map((before) => before.target);
-    step = nextStep(route, { target: step.target, tried, leftMs, retryAfterMs }, breakers);
+    step = nextStep(route, { target: step.target, tried, leftMs, retryAfterMs, mayRepeat }, breakers);
   }
   return steps;
 }
@@ -60,6 +66,25 @@ test("without time left nobody is asked, and a wait that does not fit leads to t
       expect(asked(route, healthy(), 0, null).length).toBeLessThanOrEqual(1);
       for (const { target, pauseMs } of asked(route, healthy(), 30_000, 31_000).slice(1))
         expect(pauseMs < 30_000 && (route.targets.length > 1 || route.fallbacks.includes(target))).toBe(true);
+    }),
+  );
+});
+
+test("who asks to be left alone is waited for only when there is no fallback", () => {
+  fc.assert(
+    fc.property(routes, (route) => {
+      const waits = asked(route, healthy(), 60_000, 9_000).some(({ pauseMs }) => pauseMs === 9_000);
+      expect(waits).toBe(route.targets.length === 1 && route.fallbacks.length === 0 && route.retries > 0);
+    }),
+  );
+});
+
+test("who would say the same again is asked once", () => {
+  fc.assert(
+    fc.property(routes, (route) => {
+      const models = asked(route, healthy(), 60_000, null, false).map(({ target }) => target.model);
+      expect(new Set(models).size).toBe(models.length);
+      expect(models.length).toBe(Math.min(route.targets.length, route.retries + 1) + route.fallbacks.length);
     }),
   );
 });

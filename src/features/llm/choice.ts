@@ -18,6 +18,8 @@ export type Failed = {
   readonly leftMs: number;
   /** How long the target asked to be left alone, if it did. */
   readonly retryAfterMs: number | null;
+  /** False when the same target would say the same again. */
+  readonly mayRepeat: boolean;
 };
 
 export function firstStep(route: Route, breakers: Breakers): Step | null {
@@ -28,37 +30,35 @@ export function firstStep(route: Route, breakers: Breakers): Step | null {
 }
 
 export function nextStep(route: Route, failed: Failed, breakers: Breakers): Step | null {
-  const { target, leftMs, retryAfterMs } = failed;
+  const { target, leftMs } = failed;
   if (leftMs <= 0) return null;
   const tried = [...failed.tried, target];
   const asked = tried.filter((one) => route.targets.includes(one)).length;
-  if (route.targets.includes(target) && asked <= route.retries) {
-    const step = nextTarget(
-      route,
-      { tried, last: target, backoffMs: backoff(asked), retryAfterMs },
-      breakers,
-    );
-    if (step !== null && step.pauseMs < leftMs) return step;
-    step?.pass.abandoned();
-  }
-  return nextFallback(route, tried, breakers);
+  const backoffMs = backoff(asked);
+  const again =
+    route.targets.includes(target) && asked <= route.retries
+      ? nextTarget(route, { ...failed, tried }, backoffMs, breakers)
+      : null;
+  if (again !== null && again.pauseMs <= backoffMs && backoffMs < leftMs) return again;
+  // Who asks to be left alone is waited for only when there is nobody else.
+  const fallback = nextFallback(route, tried, breakers);
+  if (fallback === null && again !== null && again.pauseMs < leftMs) return again;
+  again?.pass.abandoned();
+  return fallback;
 }
 
 /** Milliseconds until the first of the route's targets may be asked again. */
 export const waitMsOf = (route: Route, breakers: Breakers): number =>
   Math.min(...[...route.targets, ...route.fallbacks].map((target) => breakers.waitMs(target)));
 
-function nextTarget(
-  route: Route,
-  last: { tried: Target[]; last: Target; backoffMs: number; retryAfterMs: number | null },
-  breakers: Breakers,
-): Step | null {
-  const { backoffMs } = last;
-  const others = route.targets.filter((target) => target !== last.last);
-  const fresh = others.filter((target) => !last.tried.includes(target));
-  const step = oneOf(fresh, breakers, backoffMs) ?? oneOf(others, breakers, backoffMs);
+function nextTarget(route: Route, failed: Failed, backoffMs: number, breakers: Breakers): Step | null {
+  const others = route.targets.filter((target) => target !== failed.target);
+  const fresh = others.filter((target) => !failed.tried.includes(target));
+  const step = oneOf(fresh, breakers, backoffMs);
+  if (step !== null || !failed.mayRepeat) return step;
   // Only the one who asked to be left alone has to be.
-  return step ?? oneOf([last.last], breakers, Math.max(backoffMs, last.retryAfterMs ?? 0));
+  const pauseMs = Math.max(backoffMs, failed.retryAfterMs ?? 0);
+  return oneOf(others, breakers, backoffMs) ?? oneOf([failed.target], breakers, pauseMs);
 }
 
 function nextFallback(route: Route, tried: readonly Target[], breakers: Breakers): Step | null {

@@ -146,6 +146,19 @@ test("a tier begins with the token after its mark, for all tokens of the call", 
   expect([at(200_000), at(200_001)]).toEqual([200_020, 400_032]);
 });
 
+test("a pass has the tier of its own input and the price of its own model", () => {
+  const at = (usd: number) => ({ input: usd, cached_read: usd, cache_write: usd, output: usd });
+  const prices = { ...at(1_000_000), tiers: [{ ...at(2_000_000), above: 200 }] };
+  const used = (input: number, output: number) => ({ ...noUsage, input, output });
+  const compaction = { usage: used(180, 10), prices };
+  expect(costOf(used(280, 20), prices)).toBe(600);
+  // What stands in no pass is one more.
+  expect(costOf(used(280, 20), prices, [compaction])).toBe(300);
+  const advice = { usage: used(50, 5), prices: at(10_000_000) };
+  expect(costOf(used(330, 25), prices, [compaction, advice])).toBe(300 + 550);
+  expect(costOf(used(330, 25), prices, [compaction, { ...advice, prices: null }])).toBeNull();
+});
+
 test("what nobody knows costs nothing known", () => {
   expect([
     costOf(null, { input: 1, cached_read: 1, cache_write: 1, output: 1 }),

@@ -29,6 +29,8 @@ export type ProviderCall = {
   readonly traceparent: string | null;
   readonly body: Uint8Array<ArrayBuffer>;
   readonly signal: AbortSignal;
+  /** Told when a connection may be sent something. */
+  readonly departs: () => void;
 };
 
 const dialects: Record<ProviderKind, ProviderDialect> = { openai, anthropic };
@@ -57,11 +59,11 @@ export function dispatch(
   }
   if (call.traceparent !== null) headers.traceparent = call.traceparent;
   dialect.sign(headers, provider.apiKey?.reveal() ?? null, call.endpoint);
-  const { body, signal } = call;
+  const { body, signal, departs } = call;
   return fetch(
     `${dialect.url(provider.baseUrl, call.endpoint)}${call.search}`,
     { method: "POST", headers, body, signal },
-    provider.allowPrivateNetwork ? privateRules : operatorRules,
+    { ...(provider.allowPrivateNetwork ? privateRules : operatorRules), departs },
   );
 }
 

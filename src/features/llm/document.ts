@@ -22,7 +22,7 @@ export async function readDocument(upstream: Response, touch: () => void): Promi
   // A coding nobody asked for makes the announced length that of something smaller than what comes out.
   if (announced <= smallBytesMax && !upstream.headers.has("content-encoding")) {
     const bytes = await upstream.bytes();
-    touch();
+    if (bytes.length > 0) touch();
     return { bytes, more: null };
   }
   const reader: ByteReader | undefined = upstream.body?.getReader();
@@ -63,7 +63,8 @@ export async function readError(upstream: Response): Promise<Uint8Array> {
 /** What a document says, or a Failure: HTML with status 200 is a provider that failed. */
 export function parseDocument(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(utf8(bytes));
+    const text = utf8(bytes);
+    return JSON.parse(text.startsWith("\uFEFF") ? text.slice(1) : text);
   } catch (cause) {
     throw new Failure(
       "upstream",

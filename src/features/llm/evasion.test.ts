@@ -9,7 +9,10 @@ const gateway = await startGateway({
 providers:
   openai: { kind: openai, base_url: "PROVIDER" }
   spare: { kind: openai, base_url: "PROVIDER" }
+  claude: { kind: anthropic, base_url: "PROVIDER" }
 prices:
+  "claude/cheap": { input: 1, output: 2 }
+  "claude/dear": { input: 100, output: 200 }
   "openai/*": { input: 1, output: 2 }
 limits: { llm: { requests_per_minute: 60, tokens_per_minute: 1000 } }
 `,
@@ -145,12 +148,72 @@ test("under a hard budget nobody chooses a dearer price than the one that is kno
     const { error } = (await response.json()) as Refused;
     expect([name, response.status, error.code]).toEqual([name, 400, "price_unknown"]);
     expect(error.message).toStartWith(`\`${name}\` asks for another price`);
-    // Where no hard budget applies it is the caller's own affair.
-    expect((await send(mallory, "chat/completions", body)).status).toBe(200);
+    // Where no hard budget applies it is the caller's own affair, and nobody knows its price.
+    const passed = await send(mallory, "chat/completions", body);
+    expect(passed.headers.get("x-specgate-cost-usd")).toBeNull();
+    expect(await row(passed)).toMatchObject({ state: "settled", input: 9, costNano: null, prices: null });
   }
+  const told = () => gateway.database.sql`
+    select 1 from alarms where type = 'price.unknown' and payload ->> 'model' = 'm'`;
+  for (let tries = 0; (await told()).length === 0 && tries < 40; tries++) await Bun.sleep(50);
+  expect(await told()).toHaveLength(1);
   expect(provider.received.length).toBe(asked + 5);
   const plain = { model: "openai/m", messages: [], max_tokens: 5, service_tier: "flex" };
   const response = await send(robo, "chat/completions", plain);
   expect(response.status).toBe(200);
   expect(await row(response)).toMatchObject({ state: "settled", chargedNano: 15_000 });
+});
+
+test("what costs more than tokens is refused under a hard budget by its name, and passes without one", async () => {
+  const asked = provider.received.length;
+  const bodies: [string, object][] = [
+    ["web_search", { tools: [{ type: "function", function: { name: "f" } }, { type: "web_search" }] }],
+    ["image_generation", { tools: [{ type: "image_generation", model: "gpt-image-1" }] }],
+    ["plugins", { plugins: [{ id: "web" }] }],
+  ];
+  for (const [name, more] of bodies) {
+    const body = { model: "openai/m", messages: [], max_tokens: 5, ...more };
+    const response = await send(robo, "chat/completions", body);
+    const { error } = (await response.json()) as Refused;
+    expect([response.status, error.code]).toEqual([400, "price_unknown"]);
+    expect(error.message).toStartWith(`\`${name}\` costs something beside the model's tokens`);
+    expect(await row(await send(mallory, "chat/completions", body))).toMatchObject({ costNano: 15_000 });
+  }
+  expect(provider.received.length).toBe(asked + bodies.length);
+});
+
+test("a tier that the provider chose by itself has no known price", async () => {
+  const usage = { prompt_tokens: 9, completion_tokens: 3 };
+  const choices = [{ index: 0, message: { role: "assistant", content: "hi" } }];
+  const body = { model: "openai/m", messages: [] };
+  for (const [service_tier, costNano] of [
+    ["default", 15_000],
+    ["priority", null],
+  ] as const) {
+    provider.script("m", json({ choices, service_tier, usage }));
+    const response = await send(mallory, "chat/completions", body);
+    expect(await row(response)).toMatchObject({ state: "settled", costNano });
+  }
+});
+
+test("an adviser has the price of its own model, which a hard budget cannot know", async () => {
+  const ask = async (who: Actor, adviser: string) => {
+    const pass = { input_tokens: 9, output_tokens: 3 };
+    const iterations = [
+      { type: "message", ...pass },
+      { type: "advisor_message", model: adviser, ...pass },
+    ];
+    provider.script("cheap", json({ content: [], usage: { ...pass, iterations } }));
+    const tools = [{ type: "advisor_20260301", name: "advisor", model: adviser }];
+    return await send(who, "messages", { model: "claude/cheap", max_tokens: 5, messages: [], tools });
+  };
+  const known = await row(await ask(mallory, "dear"));
+  expect(known).toMatchObject({ state: "settled", input: 18, output: 6, costNano: 15_000 + 1_500_000 });
+  expect(await row(await ask(mallory, "nobody"))).toMatchObject({ state: "settled", costNano: null });
+  const refused = await ask(robo, "dear");
+  const { error } = (await refused.json()) as Refused;
+  expect([refused.status, error.message]).toEqual([
+    400,
+    expect.stringContaining("`advisor_20260301` costs something beside the model's tokens"),
+  ]);
 });

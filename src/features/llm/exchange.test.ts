@@ -25,6 +25,7 @@ function exchangeIn(books: Books, more: Partial<ExchangeCall> = {}) {
       timeouts: defaultTimeouts,
       account: new Account(performance.now(), null),
       unseen: null,
+      priceOf: () => null,
       noted: () => {},
       wire: chatWire,
       requestText: () => "",
@@ -59,7 +60,8 @@ test("a connection may be silent for as long as the call lasts, and not for ever
     { caller },
   );
   await exchange.begin();
-  exchange.depart();
+  exchange.requireLive();
+  exchange.departs();
   exchange.tick(performance.now());
   exchange.tick(performance.now());
   await exchange.end("answered");
@@ -74,7 +76,8 @@ test("a connection stays open while another attempt goes on behind one that has 
   const books = { start: () => ({ written: ended(), durable: ended() }), end: ended };
   const { exchange } = exchangeIn(books, { caller });
   await exchange.begin();
-  exchange.depart();
+  exchange.requireLive();
+  exchange.departs();
   exchange.tick(performance.now());
   exchange.conclude("refused", "provider_429");
   exchange.handOver();
@@ -88,7 +91,8 @@ test("a shutdown waits for an END until it is durable, and for one that has stil
   const books: Books = { start: () => ({ written, durable: written }), end: () => durable.promise };
   const { exchange, watch } = exchangeIn(books);
   await exchange.begin();
-  exchange.depart();
+  exchange.requireLive();
+  exchange.departs();
   const left = exchange.leave();
   await Bun.sleep(5);
   expect(watch.size).toBe(1);
@@ -161,7 +165,8 @@ test("a stream that was cut counts for what was seen of it, whatever was reporte
     const { exchange } = exchangeIn(books, { wire: { ...chatWire, look: () => ({ ...look(), final }) } });
     const counted = exchange as unknown as { meter: { written: () => object } };
     await exchange.begin();
-    exchange.depart();
+    exchange.requireLive();
+    exchange.departs();
     exchange.meter.see(Buffer.from("data: {}\n\n"));
     counted.meter.written = () => ({ text: "", foldedTokens: 6 });
     await exchange.leave();
@@ -181,7 +186,8 @@ test("under a hard budget whoever breaks a call off pays for what nobody saw, an
     ["a whole answer that was left", { stream: false, hides: false }, (it) => it.leave(), nano],
     ["hidden thoughts that were left", { stream: true, hides: true }, (it) => it.leave(), nano],
     ["a revoked credential", { stream: true, hides: true }, (it) => it.giveUp(revoked), nano],
-    ["a provider that stalls", { stream: true, hides: true }, (it) => it.giveUp(late), cost],
+    ["a provider that stalls while it thinks", { stream: true, hides: true }, (it) => it.giveUp(late), nano],
+    ["a provider that stalls in plain sight", { stream: true, hides: false }, (it) => it.giveUp(late), seen],
     ["a provider that breaks off", { stream: true, hides: true }, () => {}, cost],
     [
       "a caller who does not read",
@@ -219,12 +225,27 @@ test("under a hard budget whoever breaks a call off pays for what nobody saw, an
       },
     });
     await exchange.begin();
-    exchange.depart();
+    exchange.requireLive();
+    exchange.departs();
     exchange.meter.see(Buffer.from("data: {}\n\n"));
     await happen(exchange);
     await exchange.end("broken");
     expect([name, ends[0]?.close]).toMatchObject([name, { state: "estimated", cost, charged }]);
   }
+});
+
+test("whoever leaves before a connection stands has asked nobody, and pays nothing", async () => {
+  const ends: EndRecord[] = [];
+  const { exchange } = exchangeIn({
+    start: () => ({ written: Promise.resolve(), durable: Promise.resolve() }),
+    end: async (record) => void ends.push(record),
+  });
+  await exchange.begin();
+  exchange.requireLive();
+  await exchange.leave();
+  expect([ends, exchange.abort.signal.aborted, exchange.wasAsked]).toEqual([[], true, false]);
+  await exchange.end("refused", "caller_left");
+  expect(ends).toMatchObject([{ state: "failed", cost: 0, error: "caller_left" }]);
 });
 
 const noParts = {

@@ -5,15 +5,15 @@
  * breaking. Everyone later waits for the same promise. It carries the request's CLOSE, unless another attempt has taken
  * over: that one's START is written first, so that a request is never without an attempt that will close it.
  */
-import type { Delivery, EndRecord, StartRecord, Usage } from "../../db/ledger.ts";
+import type { Delivery, EndRecord, PriceSnapshot, StartRecord, Usage } from "../../db/ledger.ts";
 import type { TimeoutsConfig } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { NanoUsd } from "../../platform/money.ts";
-import { type Account, type Outcome, type State, withUncertainty } from "./account.ts";
+import type { Account } from "./account.ts";
 import { type CountTokens, roughTokens } from "./count.ts";
 import { marksOf } from "./kept-marks.ts";
 import { Meter } from "./meter.ts";
-import { costOf } from "./prices.ts";
+import { isFree, isText, outcomeOf } from "./outcome.ts";
 import { callerLeft } from "./rest.ts";
 import type { Unseen } from "./unseen.ts";
 import type { Watch } from "./watch.ts";
@@ -51,6 +51,8 @@ export type ExchangeCall = {
   caller: Caller;
   /** What a cut answer tells too little of; null without a hard budget, where nothing hangs on it. */
   unseen: Unseen | null;
+  /** What another model costs at the same provider. */
+  priceOf: (model: string) => PriceSnapshot | null;
   /** Told of the numbers before END is written, with ids of what the provider keeps. */
   noted: (usage: Usage, cost: NanoUsd | null, kept: readonly string[]) => void;
 };
@@ -74,6 +76,8 @@ export class Exchange {
   onGiveUp: (failure: Failure) => void = () => {};
   /** True once a part of the provider's body is here. */
   hasBody = false;
+  /** True while a caller who has left is waited for a moment longer, for numbers that are about to come. */
+  lingers = false;
   /** False while the caller has not read what it was given: then nobody waits for the provider. */
   reading = true;
   readonly #needs: ExchangeNeeds;
@@ -150,10 +154,14 @@ export class Exchange {
     if (start.att === 1) account.askedAt = this.#dispatchedAt;
   }
 
-  /** The provider is asked from here on. Throws when the call is over already: then nothing was ever sent. */
-  depart(): void {
+  /** Throws when the call is over already: then nothing was ever sent. */
+  requireLive(): void {
     if (this.#left) throw callerLeft();
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** From here on the provider may have been sent something. */
+  departs(): void {
     this.#asked = true;
   }
 
@@ -188,10 +196,10 @@ export class Exchange {
     if (this.#ended !== null || this.#left) return;
     this.#left = true;
     this.#isCallersDoing = true;
-    // While START is being written there is nothing to end: `depart` finds out.
+    // While START is being written, or the provider takes no connection yet, there is nothing to end: who asks finds out.
     if (!this.#asked) return this.abort.abort();
     // An error status is a verdict, even when nobody waits for its body.
-    const isError = (this.status ?? 0) >= 400;
+    const isError = (this.status ?? 0) >= 300;
     const settled = isError ? this.end("refused", `provider_${this.status}`) : this.end("left");
     this.abort.abort();
     await settled.catch(() => {});
@@ -200,7 +208,7 @@ export class Exchange {
   tick(now: number): void {
     if (this.#ended !== null) return;
     if (this.#call.caller.hasLeft()) {
-      void this.leave();
+      if (!this.lingers) void this.leave();
       return;
     }
     // Once is enough, and only for calls that last: a provider may think for minutes, and the connection must not end first.
@@ -293,13 +301,15 @@ export class Exchange {
 
   async #record(end: Last): Promise<Settled> {
     const { ending, error, usage, isLast } = end;
-    const { start, account, noted } = this.#call;
-    const outcome = this.#outcomeOf(ending, usage);
+    const { start, account, unseen, priceOf, noted } = this.#call;
+    const isCutHere = this.#isCallersDoing || this.#failure !== null;
+    const { meter } = this;
+    const outcome = outcomeOf({ ending, usage, start, account, meter, unseen, priceOf, isCutHere });
     const { state, cost } = outcome;
     const delivery = ending === "answered" ? "whole" : this.#delivery;
     const duration_ms = Math.round(end.endedAt - account.startedAt);
     const sum = account.add(outcome);
-    const kept = this.meter.keptIds;
+    const kept = meter.keptIds;
     if (usage !== null) noted(usage, cost, kept);
     await this.#needs.books.end({
       t: "end",
@@ -319,49 +329,12 @@ export class Exchange {
     return { usage, cost: sum.cost };
   }
 
-  #outcomeOf(ending: Ending, usage: Usage | null): Outcome {
-    const state = this.#stateOf(ending);
-    if (state === "failed" || this.#isFree) return { state, cost: 0, charged: 0 };
-    const { start, account } = this.#call;
-    const cost = costOf(usage, start.prices);
-    if (account.hold === null) return { state, cost, charged: cost };
-    const { nano } = account.hold;
-    const wasCut = ending !== "answered" && !this.meter.isFinal;
-    if (state === "unknown" || cost === null) return { state, cost, charged: nano };
-    if (!wasCut || usage === null) return { state, cost, charged: cost };
-    // Of a document nothing is known before its end, and a provider that breaks off writes its bill all the same.
-    if (!start.stream) return { state, cost, charged: Math.max(nano, cost) };
-    if (!this.#isCallersDoing) return { state, cost, charged: cost };
-    // Whoever breaks a call off does not leave its price: where nobody sees what it used, it is charged as if all of it.
-    if (this.#usesUnseen) return { state, cost, charged: Math.max(nano, cost) };
-    return { state, cost, charged: costOf(withUncertainty(usage), start.prices) };
-  }
-
-  /** Whether what was seen of a cut stream is not all that it used. */
-  get #usesUnseen(): boolean {
-    const { unseen } = this.#call;
-    if (unseen?.output || this.meter.unreadBytes > 0) return true;
-    // What a provider reports at an answer's first event knows nothing yet of what its own tools will read.
-    return unseen?.input === true && (unseen.lookUps || this.meter.usage?.input == null);
-  }
-
-  /** Counting a request's tokens is free at every provider that offers it. */
-  get #isFree(): boolean {
-    return this.#call.start.endpoint === "messages/count_tokens";
-  }
-
-  #stateOf(ending: Ending): State {
-    if (ending === "refused") return "failed";
-    if (ending === "silent") return "unknown";
-    if (ending === "answered") return this.meter.usage === null ? "estimated" : "settled";
-    return this.meter.isFinal ? "settled" : "estimated";
-  }
-
   /** What the provider left out, counted from the texts; of an answer that was cut, what it had said so far at least. */
   async #counted(reported: Usage | null, isWhole: boolean): Promise<Usage> {
-    if (this.#isFree) return { ...noUsage, input: 0, output: 0 };
-    const isText = this.#call.start.endpoint !== "embeddings";
-    const told = isWhole || !isText ? (reported?.output ?? (isText ? null : 0)) : null;
+    const { start } = this.#call;
+    if (isFree(start)) return { ...noUsage, input: 0, output: 0 };
+    const hasText = isText(start);
+    const told = isWhole || !hasText ? (reported?.output ?? (hasText ? null : 0)) : null;
     const { text, foldedTokens } = told === null ? this.meter.written() : { text: "", foldedTokens: 0 };
     const texts = [reported?.input == null ? this.#call.requestText() : "", text];
     // An END must come, whatever becomes of the counting.
@@ -369,7 +342,7 @@ export class Exchange {
     const written = (output ?? roughTokens(text)) + foldedTokens;
     return {
       ...(reported ?? noUsage),
-      input: reported?.input ?? (input || this.#call.start.input_est),
+      input: reported?.input ?? (input || start.input_est),
       output: told ?? Math.max(reported?.output ?? 0, written),
     };
   }

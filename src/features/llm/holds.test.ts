@@ -263,7 +263,7 @@ test("an answer left while the provider's own tools read on is charged the hold,
     await reader?.cancel();
     return await closedRow(key);
   };
-  const searching = await left("searching", [{ type: "web_search_20250305", name: "web_search" }]);
+  const searching = await left("searching", [{ type: "web_fetch_20250910", name: "web_fetch" }]);
   expect(searching.charged_nano).toBe(searching.hold_nano);
   const own = await left("own", [{ name: "f", input_schema: { type: "object" } }]);
   expect(own).toMatchObject({ state: "estimated", input: 7 });

@@ -253,7 +253,7 @@ test("what the provider says went wrong in mid-stream reaches the caller as the 
 test("a provider's own error passes as it came and costs nothing", async () => {
   for (const [status, headers] of [
     [400, {}],
-    [401, {}],
+    [403, {}],
     [429, { "retry-after": "7" }],
     [500, {}],
     [503, {}],
@@ -313,7 +313,7 @@ test("a provider that fails before it answers is a typed error, and the row know
       { status: 302, headers: { location: "http://127.0.0.1:9/" }, steps: [] },
       502,
       "provider_error",
-      "unknown",
+      "failed",
     ],
     [
       "bad gzip",

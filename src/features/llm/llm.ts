@@ -15,6 +15,7 @@ import { Attempts, type AttemptsNeeds } from "./attempts.ts";
 import type { BreakerState } from "./breakers.ts";
 import type { Caller } from "./exchange.ts";
 import type { Subjects } from "./holds.ts";
+import type { BoughtBeside } from "./priced-apart.ts";
 import { Rest } from "./rest.ts";
 import { findRoute, type Route } from "./route.ts";
 import { ownerOf } from "./spending.ts";
@@ -89,6 +90,11 @@ export class Completions {
     return this.#needs.breakers.states();
   }
 
+  /** A new configuration is in force. */
+  reconfigured(): void {
+    this.#needs.breakers.forgetChanged();
+  }
+
   /** Ends the calls under way of a user, client, key or token that was revoked. */
   cut(subject: string): void {
     const failure = new Failure(
@@ -137,6 +143,7 @@ export class Completions {
   ): Promise<{ route: Route; hold: Hold | null }> {
     const { holds, watch, prices } = this.#needs;
     if (asked.pricedApart !== null) throw pricedApart(asked.pricedApart);
+    if (asked.boughtBeside !== null) throw boughtBeside(asked.boughtBeside);
     const bounded = worstCase(asked, route, prices);
     if (bounded === null) throw priceUnknown(asked.model);
     const { nano } = bounded;
@@ -180,6 +187,13 @@ const pricedApart = (key: string): Failure => {
   const message = `\`${key}\` asks for another price than the model's own, and a hard budget applies to this call. Leave it out.`;
   return new Failure("price", "price_unknown", message, {
     errors: [{ path: key, code: "price_unknown", message }],
+  });
+};
+
+const boughtBeside = ({ path, name }: BoughtBeside): Failure => {
+  const message = `\`${name}\` costs something beside the model's tokens, and a hard budget applies to this call. Leave it out.`;
+  return new Failure("price", "price_unknown", message, {
+    errors: [{ path, code: "price_unknown", message }],
   });
 };
 

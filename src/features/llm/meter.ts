@@ -8,7 +8,7 @@ import type { Usage } from "../../db/ledger.ts";
 import { holds } from "../../platform/bytes.ts";
 import { roughTokens } from "./count.ts";
 import { usageInTail } from "./document.ts";
-import { mergeUsage, type Sight, type Wire } from "./wire.ts";
+import { mergeUsage, type Pass, type Report, type Sight, type Wire } from "./wire.ts";
 
 const keptBytesMax = 16 * 1024;
 const textCharsMax = 256 * 1024;
@@ -16,11 +16,16 @@ const textCharsMax = 256 * 1024;
 const keptIdsMax = 1_000;
 const pieceTailBytes = 64 * 1024;
 
+/** As OpenAI's chunks say it; null in all but the last of a choice. */
+const finishReason = /"finish_reason"\s*:\s*"/;
+
 type Pieces = { readonly tail: Uint8Array; length: number; readonly terminal: Sight["terminal"] };
 
 export class Meter {
   readonly #wire: Wire;
   #usage: Usage | null = null;
+  #passes: readonly Pass[] = [];
+  #isPricedApart = false;
   #final = false;
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
@@ -40,6 +45,16 @@ export class Meter {
   /** The provider's numbers so far. */
   get usage(): Usage | null {
     return this.#usage;
+  }
+
+  /** Those of its passes that are billed each for itself. */
+  get passes(): readonly Pass[] {
+    return this.#passes;
+  }
+
+  /** True when the provider said that the model's own price does not hold. */
+  get isPricedApart(): boolean {
+    return this.#isPricedApart;
   }
 
   /** True once the numbers are those of the whole answer, so that a cut after this point changes nothing. */
@@ -66,7 +81,7 @@ export class Meter {
   see(event: Uint8Array): Sight {
     const sight = this.#wire.look(event);
     if (sight.usage !== null) {
-      this.#usage = mergeUsage(this.#usage, sight.usage);
+      this.#take(sight.usage);
       this.#final ||= sight.usageOnly || sight.final === true;
     }
     if (sight.kept !== undefined) this.#keepIds(sight.kept);
@@ -107,7 +122,7 @@ export class Meter {
     this.#pieces = null;
     const usage = this.#wire.usageOfBody(usageInTail(tail.subarray(0, length)));
     if (usage !== null) {
-      this.#usage = mergeUsage(this.#usage, usage);
+      this.#take(usage);
       this.#final ||= terminal !== null;
     }
     return { usage, usageOnly: false, terminal };
@@ -116,9 +131,17 @@ export class Meter {
   /** Takes the usage of an answer that is one JSON document. */
   seeBody(body: unknown): void {
     this.#keepIds(this.#wire.keptOfBody(body));
-    this.#usage = this.#wire.usageOfBody(body);
+    const report = this.#wire.usageOfBody(body);
+    if (report !== null) this.#take(report);
     this.#final = this.#usage !== null;
-    if (this.#usage === null) this.#text = this.#wire.textOfBody(body).slice(0, textCharsMax);
+    if (this.#usage?.input == null || this.#usage.output === null)
+      this.#text = this.#wire.textOfBody(body).slice(0, textCharsMax);
+  }
+
+  /** True when the last that was read says that the answer is complete, and only its numbers are still to come. */
+  get hasFinished(): boolean {
+    const last = this.#kept.at(-1);
+    return !this.#final && last !== undefined && finishReason.test(Buffer.from(last).toString("latin1"));
   }
 
   /** The text of the answer so far, and the tokens of what came before it and was let go. */
@@ -126,6 +149,12 @@ export class Meter {
     this.#fold();
     const unreadTokens = Math.ceil(this.#unreadBytes / 4);
     return { text: this.#text, foldedTokens: this.#foldedTokens + unreadTokens };
+  }
+
+  #take({ passes, isPricedApart, ...usage }: Report): void {
+    this.#usage = mergeUsage(this.#usage, usage);
+    this.#passes = passes ?? this.#passes;
+    this.#isPricedApart ||= isPricedApart === true;
   }
 
   #firstPiece(piece: Uint8Array): Pieces {

@@ -16,16 +16,22 @@ import {
   relayLarge,
   usageInTail,
 } from "./document.ts";
+import { type ErrorAnswer, errorInBody, errorInChunk, isPassingError } from "./error-answer.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Leg } from "./leg.ts";
 import { isPassing } from "./provider-failure.ts";
 import { relayStream } from "./relay.ts";
 
-/** A 2xx. Throws a Failure for what is neither JSON nor a stream, or is broken before it began. */
-export async function passAnswer(leg: Leg, upstream: Response): Promise<Response> {
-  const type = upstream.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+/** A 2xx, or the error that it is in truth. Throws a Failure for what is neither JSON nor a stream, or is broken before it began. */
+export async function passAnswer(leg: Leg, upstream: Response): Promise<Response | ErrorAnswer> {
+  // Sent twice, it arrives joined by a comma.
+  const type =
+    /^[^;,]*/
+      .exec(upstream.headers.get("content-type") ?? "")?.[0]
+      .trim()
+      .toLowerCase() ?? "";
   if (type === "text/event-stream") return await passStream(leg, upstream);
-  if (type === "application/json" || type.endsWith("+json")) return await passDocument(leg, upstream);
+  if (/^(?:application|text)\/json$|\+json$/.test(type)) return await passDocument(leg, upstream);
   throw new Failure("upstream", "provider_error", "The provider answered with neither JSON nor a stream.");
 }
 
@@ -39,29 +45,62 @@ export async function passError(leg: Leg, upstream: Response): Promise<Response>
     if (isPassing(upstream.status) || exchange.hasLeft || !isProviders(exchange)) throw error;
     return new Uint8Array(0);
   });
-  exchange.sentStatus = upstream.status;
-  await exchange.end("refused", `provider_${upstream.status}`);
-  leg.call.admission.release();
-  const headers = headersOf(leg, upstream);
-  return new Response(body as Uint8Array<ArrayBuffer>, { status: upstream.status, headers });
+  return await passRefusal(leg, upstream, body);
+}
+
+async function passRefusal(leg: Leg, upstream: Response, body: Uint8Array): Promise<Response> {
+  const { exchange, call, target } = leg;
+  const { status } = upstream;
+  exchange.sentStatus = status;
+  await exchange.end("refused", status < 400 ? "provider_error" : `provider_${status}`);
+  call.admission.release();
+  const safe = withoutKey(body, target.config?.apiKey?.reveal() ?? "");
+  return new Response(safe, { status, headers: headersOf(leg, upstream) });
+}
+
+/** Some providers repeat the key that they refuse, and callers are not whom it was given to. */
+function withoutKey(body: Uint8Array, key: string): Uint8Array<ArrayBuffer> {
+  const bytes = Buffer.from(body);
+  if (key === "" || !bytes.includes(key)) return bytes;
+  return Buffer.from(
+    bytes.toString("latin1").replaceAll(Buffer.from(key).toString("latin1"), "[redacted]"),
+    "latin1",
+  );
 }
 
 const isProviders = ({ failure }: Exchange): boolean =>
   failure === null || failure.kind === "upstream_timeout";
 
-async function passStream(leg: Leg, upstream: Response): Promise<Response> {
+async function passStream(leg: Leg, upstream: Response): Promise<Response | ErrorAnswer> {
   const { exchange, call } = leg;
   const reader = upstream.body?.getReader();
   const read = await reader?.read();
   if (reader === undefined || read === undefined || read.done)
     throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
   exchange.touch();
+  const first = { reader, chunk: read.value };
+  const error = errorInChunk(call.wire, read.value);
+  if (error !== null)
+    return {
+      isPassing: isPassingError(error),
+      pass: () => beginStream(leg, upstream, first),
+      drop: () => void reader.cancel().catch(() => {}),
+    };
   exchange.hasBody = true;
-  await begun(exchange);
   leg.pass.succeeded();
+  return await beginStream(leg, upstream, first);
+}
+
+async function beginStream(
+  leg: Leg,
+  upstream: Response,
+  { reader, chunk }: { reader: ByteReader; chunk: Uint8Array },
+): Promise<Response> {
+  const { exchange, call } = leg;
+  await begun(exchange);
   exchange.sentStatus = upstream.status;
   const asksMeta = call.opened.request.headers.get("x-specgate-meta") === "sse";
-  const body = relayStream(exchange, reader, read.value, {
+  const body = relayStream(exchange, reader, chunk, {
     wire: call.wire,
     hideUsage: leg.hideUsage,
     trailer: asksMeta ? (settled) => metaComment(exchange, settled) : null,
@@ -70,7 +109,7 @@ async function passStream(leg: Leg, upstream: Response): Promise<Response> {
   return new Response(body, { status: upstream.status, headers: headersOf(leg, upstream) });
 }
 
-async function passDocument(leg: Leg, upstream: Response): Promise<Response> {
+async function passDocument(leg: Leg, upstream: Response): Promise<Response | ErrorAnswer> {
   const { exchange, call } = leg;
   leg.pass.began();
   const touch = () => {
@@ -82,7 +121,15 @@ async function passDocument(leg: Leg, upstream: Response): Promise<Response> {
   const document = await readDocument(upstream, touch);
   if (document.more !== null)
     return await passLarge(leg, upstream, { first: document.bytes, more: document.more });
-  exchange.meter.seeBody(parseDocument(document.bytes));
+  const body = parseDocument(document.bytes);
+  const error = errorInBody(call.wire, body);
+  if (error !== null)
+    return {
+      isPassing: isPassingError(error),
+      pass: () => passRefusal(leg, upstream, document.bytes),
+      drop: () => {},
+    };
+  exchange.meter.seeBody(body);
   await exchange.durable;
   leg.pass.succeeded();
   exchange.sentStatus = upstream.status;

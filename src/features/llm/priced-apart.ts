@@ -1,8 +1,13 @@
 /**
- * What in a body makes a call cost something other than its model's price: another tier of service, a faster mode,
- * another model in its place. Where a budget must know the price beforehand such a call cannot be let through.
+ * What in a body makes a call cost something other than its tokens at its model's price: another tier of service, a
+ * faster mode, another model in its place; and what is bought beside them, a tool with a fee or a second model's work.
+ *
+ * Where a budget must know the price beforehand neither can be let through. Elsewhere both pass: of the first nobody
+ * knows the cost, and fees are in no book.
  */
 import { type Member, parseMember } from "../../platform/json.ts";
+import { type Outline, outlineOf, stringAt } from "./outline.ts";
+import { ownTools } from "./unseen.ts";
 
 /** What each may say without a change of price, in any case but lower than the model's own; none where it must not be there. */
 const plain: Record<string, ReadonlySet<string>> = {
@@ -16,7 +21,20 @@ const plain: Record<string, ReadonlySet<string>> = {
   fallbacks: new Set(),
 };
 
-export const pricedApartKeys = Object.keys(plain);
+/** At the top of a body: the provider is to search, or to run a plugin, for a fee each time. */
+const feeKeys: readonly string[] = [
+  "web_search_options",
+  "search_parameters",
+  "search_settings",
+  "enable_search",
+  "compound_custom",
+  "plugins",
+];
+
+/** Tools that the provider runs for no more than the tokens that come of them; whatever is not known may have a fee. */
+const freeTools = /^(?:web_fetch_\d+|mcp|mcp_toolset|tool_search.*|namespace)$/;
+
+export const pricedKeys = [...Object.keys(plain), ...feeKeys, "tools"];
 
 const wordBytesMax = 64;
 
@@ -32,4 +50,39 @@ export function pricedApartBy(bytes: Uint8Array, members: readonly Member[]): st
 function wordAt(bytes: Uint8Array, member: Member): string {
   if (member.kind !== "string" || member.end - member.start > wordBytesMax) return "";
   return String(parseMember(bytes, member));
+}
+
+/** The key or the tool, and where it stands; null when the tokens are all that is bought. */
+export type BoughtBeside = { readonly path: string; readonly name: string };
+
+export function boughtBesideBy(bytes: Uint8Array, members: readonly Member[]): BoughtBeside | null {
+  const key = members.find((member) => feeKeys.includes(member.key) && !isOff(bytes, member))?.key;
+  if (key !== undefined) return { path: key, name: key };
+  const tools = members.find((member) => member.key === "tools");
+  const name = tools === undefined ? null : dearTool(bytes, outlineOf(bytes, tools.start));
+  return name === null ? null : { path: "tools", name: name.slice(0, wordBytesMax) };
+}
+
+const isOff = (bytes: Uint8Array, member: Member): boolean =>
+  member.kind === "null" || (member.kind === "boolean" && parseMember(bytes, member) === false);
+
+/** The type of a tool that has a fee, or that another model works in; those inside a group of tools are looked at too. */
+function dearTool(bytes: Uint8Array, tools: Outline): string | null {
+  if (tools.kind !== "array") return null;
+  for (const tool of tools.items) {
+    if (tool.kind !== "object") continue;
+    const wordsOf = (name: string) =>
+      tool.members.flatMap(([key, value]) =>
+        key === name && value.kind === "string" ? [stringAt(bytes, value)] : [],
+      );
+    const types = wordsOf("type");
+    const dear = types.find((type) => !ownTools.test(type) && !freeTools.test(type));
+    if (dear !== undefined) return dear;
+    const [model] = wordsOf("model");
+    if (model !== undefined) return types[0] ?? model;
+    const inner = tool.members.map(([key, value]) => (key === "tools" ? dearTool(bytes, value) : null));
+    const found = inner.find((name) => name !== null);
+    if (found) return found;
+  }
+  return null;
 }

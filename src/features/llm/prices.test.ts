@@ -140,4 +140,26 @@ describe("what the operator wrote", () => {
     const prices = pricesAt("2026-11-01T00:00:00Z", { "house/x": 1, "house/*": 2 });
     expect([prices.claims("house", "x"), prices.claims("house", "y")]).toEqual([true, false]);
   });
+
+  test("leaves what only the table can say in its proportion to what was set", () => {
+    const table = pricesAt("2026-11-01T00:00:00Z");
+    const listed = table.find("claude", "claude-sonnet-4-5");
+    const rates = { input: 3e9, cached_read: 0.3e9, cache_write: 3.75e9, output: 15e9 };
+    const setTo = (prices: PriceSnapshot) =>
+      pricesAt(
+        "2026-11-01T00:00:00Z",
+        {},
+        {
+          at: () => new Map([["*/*", { prices, sinceMs: 1 }]]),
+        },
+      );
+    expect(setTo(rates).find("claude", "claude-sonnet-4-5")).toEqual(listed);
+    expect(setTo(rates).find("house", "x")).toEqual(rates);
+    expect(setTo(flat(0)).find("claude", "claude-sonnet-4-5")).toMatchObject({
+      cache_write_long: 0,
+      tiers: [{ above: 200_000, ...flat(0) }],
+    });
+    const halved = pricesAt("2026-11-01T00:00:00Z", { "openai/gpt-audio": 1.25 });
+    expect(halved.find("openai", "gpt-audio")).toMatchObject({ ...flat(1.25), audio_input: 16e9 });
+  });
 });

@@ -5,7 +5,7 @@
  * is resolved once and kept, for as long as nothing of the three can have changed. Prices are nano-USD per million tokens
  * and costs nano-USD, all integers: no float ever holds an amount.
  */
-import { type PriceSnapshot, ratesFor, type Usage } from "../../db/ledger.ts";
+import { type PriceSnapshot, type Rates, ratesFor, type Usage } from "../../db/ledger.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { GatewayConfig, PriceConfig } from "../../platform/config.ts";
 import type { NanoUsd } from "../../platform/money.ts";
@@ -112,10 +112,34 @@ export function createPrices({ gateway, clock, overrides }: PricesNeeds): Prices
  */
 export const costMax: NanoUsd = 10_000_000_000_000;
 
-/** Nano-USD, rounded half up once, `costMax` at most; null when the price or the counts are not known. */
-export function costOf(usage: Usage | null, prices: PriceSnapshot | null): NanoUsd | null {
-  if (usage === null || prices === null) return null;
-  return Math.min(costMax, exactly(usage, prices));
+/** Tokens, and what they cost: null when nobody knows. */
+export type Priced = { readonly usage: Usage; readonly prices: PriceSnapshot | null };
+
+/**
+ * Nano-USD, rounded half up once, `costMax` at most; null when a price or the counts are not known. `passes` are parts of
+ * the usage that are billed each for itself, in a tier of its own.
+ */
+export function costOf(
+  usage: Usage | null,
+  prices: PriceSnapshot | null,
+  passes: readonly Priced[] = [],
+): NanoUsd | null {
+  if (usage === null) return null;
+  let cost = 0;
+  for (const part of [...passes, { usage: without(usage, passes), prices }]) {
+    if (part.prices === null) return null;
+    cost += exactly(part.usage, part.prices);
+  }
+  return Math.min(costMax, cost);
+}
+
+function without(usage: Usage, passes: readonly Priced[]): Usage {
+  if (passes.length === 0) return usage;
+  const counts = Object.entries(usage).map(([name, count]) => {
+    const taken = passes.reduce((sum, pass) => sum + (pass.usage[name as keyof Usage] ?? 0), 0);
+    return [name, count === null ? null : Math.max(0, count - taken)];
+  });
+  return Object.fromEntries(counts) as Usage;
 }
 
 function exactly(usage: Usage, prices: PriceSnapshot): NanoUsd {
@@ -169,11 +193,21 @@ function inForce(
   const overridden = bestPattern(set.keys(), name);
   const override = overridden === undefined ? undefined : set.get(overridden);
   if (overridden !== undefined && override !== undefined)
-    return { source: "override", pattern: overridden, ...override };
+    return {
+      source: "override",
+      pattern: overridden,
+      ...override,
+      prices: completed(override.prices, listed),
+    };
   const written = bestPattern(Object.keys(config.prices), name);
   const price = written === undefined ? undefined : config.prices[written];
   if (written !== undefined && price !== undefined)
-    return { source: "file", pattern: written, prices: snapshotOf(price), sinceMs: null };
+    return {
+      source: "file",
+      pattern: written,
+      prices: completed(snapshotOf(price), listed),
+      sinceMs: null,
+    };
   if (name.startsWith(`${demoProvider}/`) && config.providers[demoProvider] === undefined)
     return { source: "demo", pattern: null, prices: free, sinceMs: null };
   if (listed === null || listed.prices === null)
@@ -189,3 +223,29 @@ const snapshotOf = (price: PriceConfig): PriceSnapshot => ({
   cache_write: price.cacheWriteNanoPerMtok,
   output: price.outputNanoPerMtok,
 });
+
+/**
+ * With what only the table can say: a cache kept for an hour, audio, tiers. They keep their proportion to the rates that
+ * were set, so that whoever writes down the table's own prices changes nothing.
+ */
+function completed(set: PriceSnapshot, listed: ListedModel | null): PriceSnapshot {
+  const table = listed?.prices ?? null;
+  if (table === null) return set;
+  const scaled = (rates: Rates): Rates => {
+    const grown = (part: keyof Rates, whole: "input" | "cached_read" | "cache_write" | "output") =>
+      Math.round(set[whole] * (table[whole] === 0 ? 1 : (rates[part] ?? 0) / table[whole]));
+    return {
+      input: grown("input", "input"),
+      cached_read: grown("cached_read", "cached_read"),
+      cache_write: grown("cache_write", "cache_write"),
+      output: grown("output", "output"),
+      ...(rates.cache_write_long === undefined
+        ? {}
+        : { cache_write_long: grown("cache_write_long", "input") }),
+      ...(rates.audio_input === undefined ? {} : { audio_input: grown("audio_input", "input") }),
+      ...(rates.audio_output === undefined ? {} : { audio_output: grown("audio_output", "output") }),
+    };
+  };
+  const tiers = table.tiers?.map((tier) => ({ ...scaled(tier), above: tier.above }));
+  return { ...scaled(table), ...(tiers === undefined ? {} : { tiers }) };
+}

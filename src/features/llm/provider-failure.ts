@@ -43,6 +43,24 @@ export function providerFailure(error: unknown): Failure {
 export const isPassing = (status: number): boolean =>
   status === 408 || status === 409 || status === 429 || status >= 500;
 
+/**
+ * Who may turn an error into an answer: anyone, the same target `again` included; only another one (`elsewhere`); or
+ * `nobody`. The provider's own word (`x-should-retry`, which the SDKs heed too) is worth more than its status.
+ */
+export function remedyOf({ status, headers }: Response): "again" | "elsewhere" | "nobody" {
+  const word = headers.get("x-should-retry");
+  if (word === "true") return "again";
+  if (isPassing(status)) return word === "false" ? "elsewhere" : "again";
+  return operatorsOwn.has(status) ? "elsewhere" : "nobody";
+}
+
+/** Credential, credit, permission and model are the gateway's own at a provider, and another one has others. */
+const operatorsOwn = new Set([401, 402, 403, 404]);
+
+/** A provider's 401. The caller's credential is good, and no answer may say otherwise. */
+export const credentialRefused = (): Failure =>
+  new Failure("upstream", "provider_error", "The provider refused the gateway's own credential.");
+
 /** An answer that speaks against the provider's health: too many requests do not, nor does any other refusal. */
 export const isIllness = (status: number): boolean => status === 408 || status >= 500;
 

@@ -5,6 +5,7 @@
  * and ends a broken stream with an error event. It pulls: a slow caller slows the provider, and memory stays flat.
  * Written by hand on a reader, not on generators: a hang-up in a `for await` takes the whole process down.
  */
+import { holds, latin1 } from "../../platform/bytes.ts";
 import { asFailure, Failure } from "../../platform/failure.ts";
 import type { ByteReader } from "./document.ts";
 import type { Exchange, Settled } from "./exchange.ts";
@@ -22,8 +23,12 @@ export type RelayOptions = {
 };
 
 const keepAlive = new TextEncoder().encode(": keep-alive\n\n");
+const dataField = Buffer.from("data:");
+const blankLine = new TextEncoder().encode("\n\n");
 /** How long usage may still come after the terminal event. */
 const lateUsageMs = 250;
+/** Of a caller who left at the finish; a tenth of a second later the provider's connection is closed in any case. */
+const hearOutMs = 60;
 const heldBytesMax = 1 << 20;
 
 type Controller = ReadableStreamDefaultController<Uint8Array>;
@@ -59,6 +64,10 @@ class StreamRelay {
   #lent: Uint8Array | null = null;
   #failed = false;
   #closed = false;
+  /** The end of what went out, to tell whether an event was left open; empty while nothing has. */
+  #ending = "";
+  /** True once more than heartbeats went out. */
+  #hasBegun = false;
 
   constructor(exchange: Exchange, reader: ByteReader, first: Uint8Array | null, options: RelayOptions) {
     this.#exchange = exchange;
@@ -90,8 +99,16 @@ class StreamRelay {
       while (!this.#closed) {
         const chunk = await this.#next();
         if (this.#closed) return;
+        if (this.#exchange.lingers) {
+          if (chunk !== null) this.#take(chunk);
+          return;
+        }
         const passed = chunk === null ? this.#last() : this.#take(chunk);
         if (passed !== null && passed.length > 0) {
+          this.#hasBegun ||= holds(passed, dataField);
+          this.#ending = (this.#ending + latin1(passed, Math.max(0, passed.length - 4), passed.length)).slice(
+            -4,
+          );
           controller.enqueue(passed);
           this.#exchange.sent();
         }
@@ -107,6 +124,7 @@ class StreamRelay {
   }
 
   async cancel(): Promise<void> {
+    if (this.#options.hideUsage && this.#exchange.meter.hasFinished) await this.#hearOut();
     this.#close();
     await this.#exchange.leave();
   }
@@ -191,11 +209,13 @@ class StreamRelay {
   async #finish(controller: Controller): Promise<void> {
     if (this.#held !== null) await this.#lateUsage();
     if (this.#closed) return;
+    // An error before all else is a refusal: nothing was done.
+    const failed = this.#hasBegun || this.#exchange.meter.usage !== null ? "broken" : "refused";
     const settled = await (this.#failed
-      ? this.#exchange.end("broken", "provider_error")
+      ? this.#exchange.end(failed, "provider_error")
       : this.#exchange.end("answered"));
     if (this.#closed) return;
-    if (this.#options.trailer) controller.enqueue(this.#options.trailer(settled));
+    if (this.#options.trailer) this.#add(controller, this.#options.trailer(settled));
     if (this.#held !== null) controller.enqueue(Buffer.concat(this.#held));
     this.#close();
     controller.close();
@@ -218,6 +238,24 @@ class StreamRelay {
     }
   }
 
+  /** Whoever cannot see that usage is still to come closes at the finish: the provider's own numbers are worth a moment. */
+  async #hearOut(): Promise<void> {
+    this.#exchange.lingers = true;
+    const patience = setTimeout(() => void this.#reader.cancel().catch(() => {}), hearOutMs);
+    try {
+      while (!this.#closed && !this.#exchange.meter.isFinal) {
+        const chunk = await this.#next();
+        if (chunk === null) break;
+        this.#take(chunk);
+      }
+    } catch {
+      // Then it is counted here.
+    } finally {
+      clearTimeout(patience);
+      this.#exchange.lingers = false;
+    }
+  }
+
   async #break(controller: Controller, error: unknown): Promise<void> {
     if (this.#closed) return;
     if (this.#exchange.hasLeft) {
@@ -232,8 +270,14 @@ class StreamRelay {
     );
     if (this.#closed) return;
     this.#close();
-    controller.enqueue(this.#options.wire.errorEvent(told));
+    this.#add(controller, this.#options.wire.errorEvent(told));
     controller.close();
+  }
+
+  /** An event of the gateway's own, which must not run into one that the provider left open. */
+  #add(controller: Controller, event: Uint8Array): void {
+    if (this.#ending !== "" && !/(?:\n\n|\r\r|\n\r\n)$/.test(this.#ending)) controller.enqueue(blankLine);
+    controller.enqueue(event);
   }
 
   #close(): void {

@@ -353,3 +353,38 @@ test("a body that asks for another price than its model's says by which key", ()
     expect([key, value, parsed("messages", { [key]: value }).pricedApart]).toEqual([key, value, null]);
   expect(codeOf('{"model":"a","Service_Tier":"priority"}')).toBe("invalid_request");
 });
+
+test("a body that buys more than tokens says what, and no tool of the caller's own is taken for one", () => {
+  const bought = (body: object) => parsed("responses", { input: "x", ...body }).boughtBeside;
+  const tools = [
+    ["image_generation", { quality: "high" }],
+    ["web_search", {}],
+    ["web_search_20250305", { name: "web_search" }],
+    ["file_search", {}],
+    ["code_interpreter", { container: { type: "auto" } }],
+    ["code_execution_20250825", {}],
+    ["openrouter:advisor", { parameters: { model: "openai/o1-pro" } }],
+    ["advisor_20260301", { model: "claude-opus-4-1" }],
+    ["function", { model: "o1-pro" }],
+  ] as const;
+  const own = { type: "function", name: "f", parameters: { type: "object", properties: { model: {} } } };
+  for (const [type, more] of tools) {
+    const named = { path: "tools", name: type };
+    expect(bought({ tools: [own, { type, ...more }] })).toEqual(named);
+    expect(bought({ tools: [{ type: "namespace", tools: [{ type, ...more }] }] })).toEqual(named);
+  }
+  for (const key of ["web_search_options", "plugins", "search_parameters"])
+    expect(bought({ [key]: {} })).toEqual({ path: key, name: key });
+  const free = [
+    "custom",
+    "computer_20250124",
+    "computer_use_preview",
+    "bash_20250124",
+    "mcp",
+    "web_fetch_20250910",
+  ];
+  const caller = { name: "read", input_schema: { type: "object", model: "x" } };
+  expect(bought({ tools: [own, caller, ...free.map((type) => ({ type }))] })).toBeNull();
+  expect(bought({ tools: null, plugins: null, enable_search: false })).toBeNull();
+  expect(codeOf('{"model":"a","Tools":[]}')).toBe("invalid_request");
+});

@@ -10,7 +10,7 @@ import type { LlmEndpoint } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import { type Member, parseMember, scanMember, scanObject } from "../../platform/json.ts";
 import { keptIdsOf } from "./kept.ts";
-import { pricedApartBy, pricedApartKeys } from "./priced-apart.ts";
+import { type BoughtBeside, boughtBesideBy, pricedApartBy, pricedKeys } from "./priced-apart.ts";
 import { modelNameMax } from "./route.ts";
 import { answersOf, inputTokensMaxOf } from "./size.ts";
 import { hasUnseenInput, hasUnseenOutput, looksUp } from "./unseen.ts";
@@ -43,6 +43,8 @@ export type LlmRequest = {
   readonly hasUnseenOutput: boolean;
   /** The key of the body that makes the call cost something other than its model's price, or null. */
   readonly pricedApart: string | null;
+  /** What is bought beside the model's tokens. Found when it is asked for. */
+  readonly boughtBeside: BoughtBeside | null;
   readonly modelAt: Member;
   /** `stream_options`, when the body has it, and its `include_usage`. */
   readonly optionsAt: Member | null;
@@ -75,7 +77,7 @@ const readKeys = [
   "container",
 ] as const;
 type Found = Partial<Record<(typeof readKeys)[number], Member>>;
-const isRead: ReadonlySet<string> = new Set([...readKeys, ...pricedApartKeys]);
+const isRead: ReadonlySet<string> = new Set([...readKeys, ...pricedKeys]);
 
 /** Where each endpoint's own limit of output stands. A provider may not know the others, and write on. */
 const limitKeys = {
@@ -132,6 +134,9 @@ export function parseRequest(endpoint: LlmEndpoint, bytes: Uint8Array): LlmReque
     },
     get pricedApart() {
       return pricedApartBy(bytes, members);
+    },
+    get boughtBeside() {
+      return boughtBesideBy(bytes, members);
     },
     model,
     stream: !neverStreams.has(endpoint) && isTrue(bytes, found.stream),

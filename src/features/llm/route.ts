@@ -94,6 +94,8 @@ const demoEndpoints: readonly LlmEndpoint[] = ["chat/completions"];
 const endpointsOf = ({ config }: Target): readonly LlmEndpoint[] =>
   config === null ? demoEndpoints : config.endpoints;
 
+const aloneTimeouts = { ...defaultTimeouts, firstTokenMs: defaultTimeouts.firstByteTotalMs };
+
 const demoRoute = single(demoProvider, demoModel, null);
 
 function configuredRoute(gateway: GatewayConfig, name: string): Route | null {
@@ -131,10 +133,13 @@ function claimedRoute(gateway: GatewayConfig, prices: Prices, name: string): Rou
   return single(only[0], name, only[1]);
 }
 
-/** One provider's own name for a model: whoever asks so asks for it alone, and tries again himself. */
+/**
+ * One provider's own name for a model: whoever asks so asks for it alone, and tries again himself. Giving up earlier than
+ * must be would only lose an answer that is being paid for, and models that reason are silent for long.
+ */
 function single(provider: string, model: string, config: ProviderConfig | null): Route {
   const target = { provider, model, config, weight: 1 };
-  return { targets: [target], fallbacks: [], retries: 0, timeouts: defaultTimeouts };
+  return { targets: [target], fallbacks: [], retries: 0, timeouts: aloneTimeouts };
 }
 
 function hint(gateway: GatewayConfig): string {

@@ -5,6 +5,7 @@ import { localActor } from "../../testing/desk.ts";
 import { startGateway } from "../../testing/gateway.ts";
 import { bodyOf, eventStream, events, json, refusal, type Script } from "../../testing/provider-script.ts";
 import { ok } from "../../testing/wire.ts";
+import { getRoute } from "./route.ts";
 
 const fast = "first_token_ms: 300, first_byte_total_ms: 1500, idle_ms: 400, total_ms: 3000";
 const gateway = await startGateway({
@@ -18,6 +19,7 @@ providers:
 models:
   two: { targets: [{ provider: openai, model: left, weight: 3 }, { provider: openai, model: right }], retries: 2, timeouts: { ${fast} } }
   safe: { targets: [{ provider: openai, model: main }], fallbacks: [{ provider: spare, model: second }, { provider: spare, model: third }], retries: 0, timeouts: { ${fast} } }
+  keen: { targets: [{ provider: openai, model: eager }], fallbacks: [{ provider: spare, model: second }], retries: 2, timeouts: { ${fast} } }
   again: { targets: [{ provider: openai, model: flaky }], retries: 2, timeouts: { ${fast} } }
   patient: { targets: [{ provider: openai, model: patient }], retries: 1, timeouts: { first_byte_total_ms: 20000, total_ms: 20000 } }
   dead: { targets: [{ provider: gone, model: x }], fallbacks: [{ provider: spare, model: alive }], retries: 0 }
@@ -80,7 +82,7 @@ describe("before the first byte", () => {
   });
 
   test("what is the caller's own fault passes as it came, once", async () => {
-    for (const status of [400, 401, 403, 404, 422]) {
+    for (const status of [400, 402, 403, 404, 422]) {
       const script = refusal(status);
       provider.script("flaky", script, good);
       const response = await robo.chat({ model: "again" });
@@ -92,6 +94,54 @@ describe("before the first byte", () => {
       expect(Buffer.from(await response.bytes()).equals(Buffer.from(bodyOf(script)))).toBe(true);
       provider.script("flaky", good);
     }
+  });
+
+  test("what a provider refuses to the gateway and not to the caller is asked of the next one, at no cost", async () => {
+    for (const status of [401, 402, 403, 404]) {
+      provider.script("eager", refusal(status));
+      provider.script("second", good);
+      const response = await robo.chat({ model: "keen" });
+      expect(await attemptsOf(response)).toEqual([
+        `failed openai/eager ${status}`,
+        "settled spare/second 200",
+      ]);
+      expect(await row(response)).toMatchObject({ state: "settled", costNano: 15_000, chargedNano: 15_000 });
+    }
+    // Nobody is asked twice, and the last one's answer is the answer.
+    provider.script("left", refusal(402));
+    provider.script("right", refusal(402));
+    const response = await robo.chat({ model: "two" });
+    expect([response.status, await codeOf(response), (await attemptsOf(response)).length]).toEqual([
+      402,
+      "scripted_402",
+      2,
+    ]);
+  });
+
+  test("a provider that refuses the gateway's own credential is no reason for the caller to sign in again", async () => {
+    provider.script("flaky", refusal(401), good);
+    const response = await robo.chat({ model: "again" });
+    expect(response.status).toBe(502);
+    const { error } = (await response.json()) as { error: { code: string; message: string } };
+    expect([error.code, error.message]).toEqual([
+      "provider_error",
+      "The provider refused the gateway's own credential.",
+    ]);
+    expect(await attemptsOf(response)).toEqual(["failed openai/flaky 401"]);
+    expect(await row(response)).toMatchObject({ state: "failed", status: 502, costNano: 0, chargedNano: 0 });
+  });
+
+  test("a provider's own word on whether to repeat a call is heeded, and passed on", async () => {
+    provider.script("patient", refusal(503, { "x-should-retry": "false" }), good);
+    const refused = await robo.chat({ model: "patient" });
+    expect([refused.status, refused.headers.get("x-should-retry")]).toEqual([503, "false"]);
+    expect(await attemptsOf(refused)).toEqual(["failed openai/patient 503"]);
+    provider.script("patient", refusal(400, { "x-should-retry": "true" }), good);
+    expect((await robo.chat({ model: "patient" })).status).toBe(200);
+    provider.script("eager", refusal(503, { "x-should-retry": "false" }));
+    provider.script("second", good);
+    const elsewhere = await robo.chat({ model: "keen" });
+    expect(await attemptsOf(elsewhere)).toEqual(["failed openai/eager 503", "settled spare/second 200"]);
   });
 
   test("when every attempt fails, the last one's error passes as it came", async () => {
@@ -177,6 +227,15 @@ describe("before the first byte", () => {
     expect((await robo.chat({ model: "safe" })).status).toBe(200);
   });
 
+  test("a fallback is asked at once when the target asks to be left alone", async () => {
+    provider.script("eager", refusal(429, { "retry-after": "1" }), good);
+    provider.script("second", good);
+    const startedAt = performance.now();
+    const response = await robo.chat({ model: "keen" });
+    expect(performance.now() - startedAt).toBeLessThan(900);
+    expect(await attemptsOf(response)).toEqual(["failed openai/eager 429", "settled spare/second 200"]);
+  });
+
   test("a caller who leaves in a pause is asked for no more, and leaves one closed row", async () => {
     provider.script("patient", refusal(429, { "retry-after": "5" }));
     const asked = provider.received.length;
@@ -199,6 +258,12 @@ describe("before the first byte", () => {
     expect(found).toMatchObject({ state: "failed", status: null, delivery: "none" });
     expect(provider.received.length).toBe(asked + 1);
   });
+});
+
+test("who asks for one provider's model has nobody else to be asked, and its first token has all of the time", () => {
+  const { config, prices } = gateway.parts;
+  const { firstTokenMs, firstByteTotalMs } = getRoute(config.gateway, prices, "openai/thinks").timeouts;
+  expect([firstTokenMs, firstByteTotalMs]).toEqual([55_000, 55_000]);
 });
 
 test("weights say how often each target is asked", async () => {
@@ -395,6 +460,21 @@ test("a new configuration holds for new calls, and lets go of no stream under wa
   expect((await robo.chat({ model: "safe" })).status).toBe(404);
   expect(await response.text()).toEndWith("data: [DONE]\n\n");
   expect(await row(response)).toMatchObject({ state: "settled", delivery: "whole", costNano: 15_000 });
+  config.gateway = before;
+});
+
+test("a provider whose address was mended is asked at once, however long it was down", async () => {
+  provider.script("x", good);
+  let status = 502;
+  for (let n = 0; n < 12 && status === 502; n++) status = (await robo.chat({ model: "gone/x" })).status;
+  expect(status).toBe(503);
+  const { config } = gateway.parts;
+  const before = config.gateway;
+  const { spare } = before.providers;
+  if (spare === undefined) throw new Error("not configured");
+  config.gateway = { ...before, providers: { ...before.providers, gone: spare } };
+  gateway.parts.completions.reconfigured();
+  expect((await robo.chat({ model: "gone/x" })).status).toBe(200);
   config.gateway = before;
 });
 

@@ -210,3 +210,53 @@ test("what is billed beside the totals is counted, and a cache is found wherever
   const details = { cached_tokens: 0, cache_creation_input_tokens: 1_900 };
   expect(read({ ...parts, prompt_tokens_details: details })).toMatchObject({ cache_write: 1_900 });
 });
+
+test("Anthropic's passes are all counted, and told apart by whose they are", () => {
+  const meter = new Meter(wireOf("messages"));
+  const advice = {
+    type: "advisor_message",
+    model: "claude-opus-4-1",
+    input_tokens: 823,
+    output_tokens: 1_612,
+  };
+  const iterations = [
+    { type: "message", input_tokens: 412, output_tokens: 89 },
+    advice,
+    { type: "message", input_tokens: 1_348, cache_read_input_tokens: 412, output_tokens: 442 },
+    { type: "message" },
+  ];
+  // Of the input the total has the first pass alone, of the output all but the advice.
+  meter.seeBody({ content: [], usage: { input_tokens: 412, output_tokens: 531, iterations } });
+  expect(meter.usage).toMatchObject({
+    input: 412 + 823 + 1_348 + 412,
+    cached_read: 412,
+    output: 531 + 1_612,
+  });
+  expect(meter.passes.map(({ model, usage }) => [model, usage.input])).toEqual([
+    [null, 412],
+    ["claude-opus-4-1", 823],
+    [null, 1_760],
+  ]);
+});
+
+test("a provider that took another price than the model's own says so", () => {
+  const isApart = (endpoint: "chat/completions" | "responses" | "messages", body: object) => {
+    const meter = new Meter(wireOf(endpoint));
+    meter.seeBody(body);
+    return meter.isPricedApart;
+  };
+  const counts = { input_tokens: 1, output_tokens: 1 };
+  for (const [service_tier, isKnown] of [
+    ["default", false],
+    ["scale", false],
+    ["priority", true],
+  ] as const) {
+    const usage = { prompt_tokens: 1, completion_tokens: 1 };
+    expect(isApart("chat/completions", { service_tier, usage })).toBe(isKnown);
+    expect(isApart("responses", { service_tier, usage: counts })).toBe(isKnown);
+    // Anthropic's is paid for beforehand.
+    expect(isApart("messages", { usage: { ...counts, service_tier } })).toBe(false);
+  }
+  expect(isApart("messages", { usage: { ...counts, speed: "fast" } })).toBe(true);
+  expect(isApart("messages", { usage: { ...counts, speed: "standard" } })).toBe(false);
+});

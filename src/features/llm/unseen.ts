@@ -52,7 +52,7 @@ const lookUpKeys = new Set([
 ]);
 
 /** Tools that the caller runs itself, so that what they say is in the body; the provider runs all others. */
-const ownTools =
+export const ownTools =
   /^(?:function|custom|bash_\d+|text_editor_\d+|computer.*|memory_\d+|local_shell|apply_patch)$/;
 
 export function hasUnseenInput(asked: AskedBody): boolean {

@@ -5,10 +5,16 @@
  * (platform.openai.com, API reference, "usage"). In both, cached, audio and reasoning tokens are parts of the two totals.
  */
 import type { Usage } from "../../db/ledger.ts";
-import { isObject, list, noUsage, record, tokens } from "./wire.ts";
+import { isObject, list, noUsage, type Report, record, tokens } from "./wire.ts";
+
+/** A provider tells which tier it took, also where the caller left that to it or to the project's settings. */
+export function usageOfChunk(chunk: Record<string, unknown>): Report | null {
+  const usage = usageIn(chunk);
+  return usage !== null && chunk.service_tier === "priority" ? { ...usage, isPricedApart: true } : usage;
+}
 
 /** Where OpenAI puts it; else Groq's `x_groq` (console.groq.com), or Moonshot's, inside the last choice. */
-export function usageOfChunk(chunk: Record<string, unknown>): Usage | null {
+function usageIn(chunk: Record<string, unknown>): Usage | null {
   if (isObject(chunk.usage)) return usageOf(record(chunk.usage));
   const groq = record(chunk.x_groq).usage;
   if (isObject(groq)) return usageOf(record(groq));

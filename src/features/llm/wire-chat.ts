@@ -89,12 +89,28 @@ export function promptText(prompt: unknown): string {
 function writtenText(message: Record<string, unknown>): string {
   const thought = text(message.reasoning_content) || text(message.reasoning);
   const spoken = text(record(message.audio).transcript);
-  return `${thought}${text(message.content)}${text(message.refusal)}${calledText(message)}${spoken}`;
+  return `${thought}${textOfParts(message.content)}${text(message.refusal)}${calledText(message)}${spoken}`;
+}
+
+/** A text, or a list of parts with texts in them; Mistral's thoughts are lists within lists. */
+function textOfParts(content: unknown, depth = 0): string {
+  if (typeof content === "string" || depth > 4) return text(content);
+  return list(content)
+    .map((part) => {
+      if (typeof part === "string") return part;
+      const { text: said, thinking, summary } = record(part);
+      return [said, thinking, summary].map((inner) => textOfParts(inner, depth + 1)).join("");
+    })
+    .join("");
 }
 
 const calledText = (message: Record<string, unknown>): string =>
-  [...list(message.tool_calls).map((call) => record(call).function), message.function_call]
-    .map((called) => `${text(record(called).name)}${text(record(called).arguments)}`)
+  [
+    ...list(message.tool_calls).flatMap((call) => [record(call).function, record(call).custom]),
+    message.function_call,
+  ]
+    .map(record)
+    .map((called) => text(called.name) + text(called.arguments) + text(called.input))
     .join("");
 
 function askedText(message: unknown): string {

@@ -12,7 +12,9 @@ import {
   isObject,
   list,
   noUsage,
+  type Pass,
   parseJson,
+  type Report,
   record,
   type Sight,
   text,
@@ -83,7 +85,7 @@ const looks: Readonly<Record<string, (said: Record<string, unknown>) => Sight>> 
 };
 
 function seen(sight: {
-  usage?: Usage | null;
+  usage?: Report | null;
   final?: boolean;
   kept: [container: unknown, blocks: unknown[]];
 }): Sight {
@@ -92,12 +94,31 @@ function seen(sight: {
   return { ...nothing, usage, final, ...(kept.length > 0 ? { kept } : {}) };
 }
 
-/** Compactions and advice within the call are billed, and stand in no total (platform.claude.com, "Compaction", "Advisor"). */
-function usageOf(usage: Record<string, unknown>): Usage | null {
-  const beside = list(usage.iterations)
-    .map(record)
-    .filter(({ type }) => type === "compaction" || type === "advisor_message");
-  return beside.map(plainUsage).reduce(plus, plainUsage(usage));
+/**
+ * Each pass is billed for itself, advice at the adviser's price. Compactions and advice stand in no total, and of the
+ * input of several passes of the model's own only the first one's may (platform.claude.com, "Compaction", "Advisor tool").
+ */
+function usageOf(usage: Record<string, unknown>): Report | null {
+  const whole = plainUsage(usage);
+  if (whole === null) return null;
+  const passes = list(usage.iterations).map(record).flatMap(passOf);
+  const sum = (of: typeof passes) => of.map((pass) => pass.usage).reduce(joined(plus), noUsage);
+  const own = passes.filter(({ isBeside }) => !isBeside);
+  const beside = passes.filter(({ isBeside }) => isBeside);
+  const all = joined(plus)(joined(Math.max)(whole, sum(own)), sum(beside));
+  return {
+    ...all,
+    ...(passes.length > 0 ? { passes } : {}),
+    ...(usage.speed === "fast" ? { isPricedApart: true } : {}),
+  };
+}
+
+function passOf(said: Record<string, unknown>): (Pass & { isBeside: boolean })[] {
+  const usage = plainUsage(said);
+  if (usage === null) return [];
+  if (said.type === "message") return [{ usage, model: null, isBeside: false }];
+  if (said.type === "compaction") return [{ usage, model: null, isBeside: true }];
+  return said.type === "advisor_message" ? [{ usage, model: text(said.model), isBeside: true }] : [];
 }
 
 function plainUsage(usage: Record<string, unknown>): Usage | null {
@@ -118,20 +139,26 @@ function plainUsage(usage: Record<string, unknown>): Usage | null {
   };
 }
 
-function plus(total: Usage | null, part: Usage | null): Usage | null {
-  if (total === null || part === null) return total;
-  const sum = (field: keyof Usage) =>
-    total[field] == null ? null : (total[field] ?? 0) + (part[field] ?? 0);
-  const long = (total.cache_write_long ?? 0) + (part.cache_write_long ?? 0);
-  return {
-    ...total,
-    input: sum("input"),
-    output: sum("output"),
-    cached_read: sum("cached_read"),
-    cache_write: sum("cache_write"),
-    ...(long > 0 ? { cache_write_long: long } : {}),
+const plus = (one: number, other: number): number => one + other;
+
+/** Of two counts one; what only one of them says holds. */
+const joined =
+  (join: (one: number, other: number) => number) =>
+  (one: Usage, other: Usage): Usage => {
+    const field = (name: keyof Usage): number | null => {
+      const [first, second] = [one[name] ?? null, other[name] ?? null];
+      return first === null || second === null ? (first ?? second) : join(first, second);
+    };
+    const long = field("cache_write_long");
+    return {
+      ...one,
+      input: field("input"),
+      output: field("output"),
+      cached_read: field("cached_read"),
+      cache_write: field("cache_write"),
+      ...(long ? { cache_write_long: long } : {}),
+    };
   };
-}
 
 /** Everything a model wrote that a provider bills: text, thoughts, tool calls. */
 function blockText(block: unknown): string {

@@ -4,10 +4,25 @@
 import type { Usage } from "../../db/ledger.ts";
 import type { Failure } from "../../platform/failure.ts";
 
+/** One of the passes that a call was answered in, where each is billed for itself. */
+export type Pass = {
+  readonly usage: Usage;
+  /** Who did it; null for the call's own model. */
+  readonly model: string | null;
+};
+
+/** What a provider reports: the tokens of the whole call, and why they may not cost what so many tokens do. */
+export type Report = Usage & {
+  /** Their tokens are among the others. */
+  readonly passes?: readonly Pass[];
+  /** True when the provider says that it took another price than the model's own. */
+  readonly isPricedApart?: boolean;
+};
+
 /** What one event of a stream says to the books. */
 export type Sight = {
   /** Tokens that this event reports, where it reports any; null fields say nothing. */
-  readonly usage: Usage | null;
+  readonly usage: Report | null;
   /** True when it exists only to carry usage, and so is hidden from a caller who did not ask for it. */
   readonly usageOnly: boolean;
   /** True when `usage` is that of the whole answer, so that a cut after this event changes nothing. */
@@ -27,7 +42,7 @@ export type Wire = {
   /** The text that this event adds to the answer, for counting tokens that nobody else counted. */
   textOf(event: Uint8Array): string;
   /** The same two questions for an answer that is one JSON document. */
-  usageOfBody(body: unknown): Usage | null;
+  usageOfBody(body: unknown): Report | null;
   textOfBody(body: unknown): string;
   keptOfBody(body: unknown): readonly string[];
   /** The text that a request asks a model to read, for the same purpose. */

@@ -2,7 +2,13 @@
  * What each method answers: the lists, the reads, and the call of a tool that was admitted before. The protocol's library
  * asks for it through a server made for the one request, which knows the one method that it is for.
  */
-import { ProtocolError, Server, type ServerContext, type ServerOptions } from "@modelcontextprotocol/server";
+import {
+  type CallToolResult,
+  ProtocolError,
+  Server,
+  type ServerContext,
+  type ServerOptions,
+} from "@modelcontextprotocol/server";
 import type { GatewayConfig } from "../../platform/config.ts";
 import type { Counter } from "../../platform/counter.ts";
 import { rpcBody } from "../../platform/dialects.ts";
@@ -61,7 +67,9 @@ export class Answers {
     const method = exchange.message?.method ?? null;
     if (isAnswered(method) && this.#offers(method))
       server.setRequestHandler(method, ((_request: unknown, context: ServerContext) => {
-        const work = this.#perform(exchange, method, context);
+        const schema = exchange.offered?.definition.outputSchema;
+        const project = (result: Result) => server.projectCallToolResult(result as CallToolResult, schema);
+        const work = this.#perform(exchange, method, context, project);
         exchange.work = work.then(
           () => undefined,
           () => undefined,
@@ -105,14 +113,21 @@ export class Answers {
     return method !== "completion/complete" || resources.length + prompts.length > 0;
   }
 
-  async #perform(exchange: Exchange, method: Answered, context: ServerContext): Promise<Result> {
+  async #perform(
+    exchange: Exchange,
+    method: Answered,
+    context: ServerContext,
+    project: (result: Result) => Result,
+  ): Promise<Result> {
     // The caller left, or its rights did, before anything was begun.
     if (context.mcpReq.signal.aborted) throw new ProtocolError(-32_603, "The caller has left.");
     exchange.isPerformed = true;
     exchange.verdict = "allowed";
     try {
-      const result = await this.#answer(exchange, method, context);
+      const result = await this.#answer(exchange, method, context, project);
       this.#requireRoom(exchange, method, result);
+      // Of a list, others may have been left.
+      if (method === "completion/complete") exchange.verdict = exchange.deniedAs ?? "allowed";
       if (exchange.isStreamed) await this.#recordStreamed(exchange, result);
       return result;
     } catch (error) {
@@ -123,7 +138,12 @@ export class Answers {
     }
   }
 
-  async #answer(exchange: Exchange, method: Answered, context: ServerContext): Promise<Result> {
+  async #answer(
+    exchange: Exchange,
+    method: Answered,
+    context: ServerContext,
+    project: (result: Result) => Result,
+  ): Promise<Result> {
     const { message, era, call, principal, admitted, judge } = exchange;
     if (message === null || judge === null) throw new Error("a request that nobody has judged");
     const sight = sightOf(exchange, judge, this.#needs);
@@ -134,9 +154,13 @@ export class Answers {
         return this.#listTools(exchange, asked(method).cursor);
       case "tools/call":
         if (admitted === null) throw new Error("a tool was called that nobody admitted");
-        return this.#running.run(exchange, admitted, context);
+        return this.#running.run(exchange, admitted, context, project);
       case "resources/list":
-        return this.#sources.listResources(asking, sight, asked(method).cursor);
+        return this.#sources.listResources(asking, sight, {
+          cursor: asked(method).cursor,
+          // Known once the tool that lists the same is admitted.
+          bytesMax: () => this.#bytesMaxFor(exchange) - frameBytes,
+        });
       case "resources/templates/list":
         return this.#sources.listTemplates(sight, asked(method).cursor);
       case "resources/read":
@@ -176,9 +200,10 @@ export class Answers {
   }
 
   /** What is no tool's answer cannot be cut without becoming another thing. */
-  #requireRoom({ call, resultBytesMax }: Exchange, method: Answered, result: Result): void {
+  #requireRoom(exchange: Exchange, method: Answered, result: Result): void {
     if (method === "tools/call" || method === "tools/list") return;
-    const bytesMax = Math.min(this.#needs.gateway().limits.mcp.resultBytesMax, resultBytesMax);
+    const { call } = exchange;
+    const bytesMax = this.#bytesMaxFor(exchange);
     const bytes = Buffer.byteLength(JSON.stringify(result));
     if (bytes <= bytesMax) return;
     throw new ProtocolError(
@@ -186,6 +211,10 @@ export class Answers {
       `This has ${bytes} bytes, and at most ${bytesMax} may leave here. Tools answer the same in pages, or cut.`,
       { code: "result_too_large", request_id: call.id },
     );
+  }
+
+  #bytesMaxFor({ resultBytesMax }: Exchange): number {
+    return Math.min(this.#needs.gateway().limits.mcp.resultBytesMax, resultBytesMax);
   }
 
   async #recordStreamed(exchange: Exchange, result: Result): Promise<void> {
@@ -207,10 +236,13 @@ const noElicitation: NonNullable<ServerOptions["jsonSchemaValidator"]> = {
 function protocolErrorOf(exchange: Exchange, error: unknown): ProtocolError {
   if (error instanceof ProtocolError) return error;
   if (error instanceof Refused) {
-    exchange.verdict = error.verdict;
+    const { refusal } = error;
+    // Told in the words for what is not there, and written down as what it is.
+    const verdict = error.verdict === "unknown" ? (exchange.deniedAs ?? "unknown") : error.verdict;
+    exchange.verdict = verdict;
     // Its code may be one that the library spells otherwise.
-    exchange.instead = error;
-    return new ProtocolError(error.refusal.code, error.message, error.refusal.details);
+    exchange.instead = new Refused(verdict, refusal);
+    return new ProtocolError(refusal.code, error.message, refusal.details);
   }
   const failure = asFailure(error);
   const { error: said } = rpcBody(failure, exchange.call.id) as { error: { code: number; data: unknown } };

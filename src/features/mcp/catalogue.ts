@@ -113,7 +113,7 @@ function offeredOwn(declared: Tool): Offered {
     annotations: {
       title,
       readOnlyHint: !writes,
-      destructiveHint: false,
+      destructiveHint: tool.destroys === true,
       idempotentHint: repeatable,
       openWorldHint: false,
     },

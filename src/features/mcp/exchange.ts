@@ -33,6 +33,8 @@ export class Exchange {
   judge: Judge | null = null;
   verdict: McpVerdict = "malformed";
   rule: string | null = null;
+  /** What the allowlist made of what shows the same as a tool; the caller is told that there is nothing. */
+  deniedAs: "denied" | "hidden" | null = null;
   /** As the caller spelled it, cut. */
   name: string | null = null;
   args: unknown = null;

@@ -161,6 +161,24 @@ describe("a stream", () => {
     expect([free.said().length, bound.said().length]).toEqual([1, 1]);
   });
 
+  test("says nothing of a task that its policy does not let it read", async () => {
+    const { upsert } = await workOf(robo);
+    const [open = "", closed = ""] = await upsert(["one", "two"]);
+    const scope = "mcp:read";
+    const made = { name: "confined", kind: "runner", projectId: robo.projectId, scope } as const;
+    const client = await gateway.clients.create(localActor, made);
+    const { key } = await gateway.keys.create(localActor, { owner: { clientId: client.client_id }, scope });
+    const args = [{ path: "task_id", op: "eq", value: open }];
+    const rules = [{ effect: "allow", tool: "task_get", args }];
+    await call(ada, "PUT", `/mcp/policies/${client.client_id}`, { rules });
+    const resourceSubscriptions = [open, closed].map((id) => `specgate://tasks/${id}`);
+    const stream = await listens(gateway.as(key, client.client_id), { resourceSubscriptions });
+    for (const task_id of [closed, open])
+      await toolAnswer(robo, "task_update", { task_id, title: "changed" });
+    await stream.until(() => stream.said().length > 0);
+    expect(stream.said()).toEqual([`resources/updated specgate://tasks/${open}`]);
+  });
+
   test("keeps the connection alive", async () => {
     const stream = await listens(robo, { resourcesListChanged: true });
     await stream.until(() => stream.comments() > 0, 12_000);

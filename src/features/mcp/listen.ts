@@ -78,7 +78,7 @@ export class Listening {
     const wanted = wantedBy(exchange);
     this.#requireRoom(exchange.principal);
     const stream = new Stream(exchange.principal, wanted, () => this.#open.delete(stream));
-    stream.shows(this.#needs.catalogue.seenBy(judge));
+    stream.shows(this.#needs.catalogue.seenBy(judge), judge);
     // Before anything is awaited: what is revoked from here on is heard.
     this.#open.add(stream);
     const life = exchange.principal.expiresAt - this.#needs.clock.now();
@@ -143,7 +143,7 @@ export class Listening {
       // A database that is away says nothing; the next look, or the log when it is back, does.
       if (isDue && (await isEnded(stream.principal, stream.since).catch(() => false))) stream.end();
       const judge = await Promise.resolve(allowlist.for(stream.principal)).catch(() => null);
-      if (judge !== null) stream.shows(catalogue.seenBy(judge));
+      if (judge !== null) stream.shows(catalogue.seenBy(judge), judge);
     }
   }
 }
@@ -194,8 +194,9 @@ class Stream {
   #handler: McpHttpHandler | null = null;
   #end: Timer | null = null;
   #shown: readonly Offered[] | null = null;
-  /** Kinds of things that its caller may read. */
-  #kinds: ReadonlySet<string> = new Set();
+  /** By kind of things that its caller may read: the tool that would read one. */
+  #readers: ReadonlyMap<string, Offered> = new Map();
+  #judge: Judge | null = null;
   /** Events, and how many of them may be unread. */
   #waiting = 0;
   #waitingMax = 0;
@@ -232,12 +233,14 @@ class Stream {
   }
 
   /** Tells the client when it is another list than before. */
-  shows(list: readonly Offered[]): void {
+  shows(list: readonly Offered[], judge: Judge): void {
+    this.#judge = judge;
     const before = this.#shown;
     if (before === list) return;
     this.#shown = list;
-    const names = new Set(list.map(({ name }) => name));
-    this.#kinds = new Set([...resourceKinds.keys()].filter((kind) => names.has(`${kind}_get`)));
+    const byName = new Map(list.map((offered) => [offered.name, offered]));
+    const readers = [...resourceKinds.keys()].map((kind) => [kind, byName.get(`${kind}_get`)] as const);
+    this.#readers = new Map(readers.filter((of): of is [string, Offered] => of[1] !== undefined));
     if (before === null || isSame(before, list)) return;
     if (this.#wanted.tools) this.#tell({ kind: "tools_list_changed" });
   }
@@ -246,10 +249,14 @@ class Stream {
     let isListChanged = false;
     for (const row of rows) {
       const [kind = "", verb] = row.type.split(".");
-      if (!this.#kinds.has(kind) || !this.#mayHear(row)) continue;
+      const reader = this.#readers.get(kind);
+      if (reader === undefined || !this.#mayHear(row)) continue;
       const uri = `specgate://${resourceKinds.get(kind)}/${row.payload.id}`;
       isListChanged ||= verb !== "updated";
-      if (verb !== "created" && this.#wanted.uris.has(uri)) this.#tell({ kind: "resource_updated", uri });
+      if (verb === "created" || !this.#wanted.uris.has(uri)) continue;
+      // A rule may look at which one it is.
+      const judged = this.#judge?.judge(reader, { [`${kind}_id`]: row.payload.id });
+      if (judged?.verdict === "allowed") this.#tell({ kind: "resource_updated", uri });
     }
     if (isListChanged && this.#wanted.resources) this.#tell({ kind: "resources_list_changed" });
   }

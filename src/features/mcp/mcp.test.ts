@@ -35,3 +35,13 @@ test("a stranger is told where to sign in, and for what", async () => {
     'scope="mcp:read mcp:write artifacts:read artifacts:write approvals:request usage:read"',
   );
 });
+
+test("a tool that may take something away says so, and one that only adds does not", async () => {
+  const { result } = await rpc(gateway.robo, "tools/list");
+  const hints = (result?.tools ?? []) as unknown as {
+    name: string;
+    annotations: { destructiveHint: boolean };
+  }[];
+  const destructive = hints.filter(({ annotations }) => annotations.destructiveHint).map(({ name }) => name);
+  expect(destructive).toEqual(["approval_consume", "task_update", "task_upsert"]);
+});

@@ -13,7 +13,7 @@ import { type Actor, startGateway, type TestGateway } from "../../testing/gatewa
 import { callTool, legacyRpc, type Rpc, rpc } from "../../testing/mcp.ts";
 import { linesOf } from "../../testing/mcp-log.ts";
 import { type ScriptedLink, scriptedLink, tool } from "../../testing/scripted-link.ts";
-import { call } from "../../testing/wire.ts";
+import { call, ok } from "../../testing/wire.ts";
 
 let runs = 0;
 const about = { title: "T", description: "D" };
@@ -124,6 +124,24 @@ describe("a policy", () => {
     await setPolicy(who, [{ effect: "allow", tool: "**", result_bytes_max: 1_024 }]);
     const answer = await callTool(who, "whoami");
     expect(Buffer.byteLength(JSON.stringify(answer.result))).toBeLessThan(1_400);
+  });
+
+  test("makes the pages of resources smaller, and leaves none out", async () => {
+    const who = await newRunner();
+    const { id } = await ok<{ id: string }>(robo, "POST", `/projects/${robo.projectId}/sessions`, {
+      title: "S",
+    });
+    const tasks = Array.from({ length: 60 }, (_, at) => ({ title: `Task ${at} ${"of many ".repeat(10)}` }));
+    await ok(robo, "PUT", `/sessions/${id}/tasks`, { tasks });
+    await setPolicy(who, [{ effect: "allow", tool: "**", result_bytes_max: 4_000 }]);
+    const uris = new Set<string>();
+    for (let cursor: string | undefined, pages = 0; pages === 0 || cursor !== undefined; pages++) {
+      const { result } = await rpc(who, "resources/list", cursor === undefined ? {} : { cursor });
+      for (const { uri } of (result?.resources ?? []) as { uri: string }[]) uris.add(uri);
+      cursor = result?.nextCursor as string | undefined;
+      if (pages > 100) throw new Error("it never ends");
+    }
+    expect([...uris].filter((uri) => uri.startsWith("specgate://tasks/"))).toHaveLength(60);
   });
 });
 

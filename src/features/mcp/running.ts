@@ -27,6 +27,7 @@ export type RunningNeeds = {
 
 /** The result as the protocol has it, `isError` and all. */
 type Result = Readonly<Record<string, unknown>>;
+type Project = (result: Result) => Result;
 
 export class Running {
   readonly #needs: RunningNeeds;
@@ -35,8 +36,16 @@ export class Running {
     this.#needs = needs;
   }
 
-  /** Throws a `ProtocolError` for an upstream's own, and a `Refused` when the call could not be written down. */
-  async run(exchange: Exchange, admitted: Admitted, context: ServerContext): Promise<Result> {
+  /**
+   * `project` gives an upstream's result the form of the caller's era. Throws a `ProtocolError` for an upstream's own, and a
+   * `Refused` when the call could not be written down.
+   */
+  async run(
+    exchange: Exchange,
+    admitted: Admitted,
+    context: ServerContext,
+    project: Project,
+  ): Promise<Result> {
     const { call } = exchange;
     const { name } = admitted.offered;
     const { revisions = {} } = exchange.judge ?? {};
@@ -45,13 +54,14 @@ export class Running {
       isRecorded: false,
     };
     try {
-      const result = await this.#resultOf(exchange, admitted, context);
+      const result = await this.#resultOf(exchange, admitted, context, project);
       exchange.tool = result.isError === true ? "error" : "ok";
       return result;
     } catch (error) {
       exchange.tool = "error";
       if (error instanceof ProtocolError || exchange.instead !== null) throw error;
-      const failure = asFailure(error);
+      const { signal } = context.mcpReq;
+      const failure = signal.aborted && error === signal.reason ? nobodyWaits() : asFailure(error);
       exchange.failure = failure.code;
       this.#askForScopes(exchange, failure);
       if (failure.status >= 500) this.#needs.log.failure(failure, call);
@@ -69,11 +79,18 @@ export class Running {
     throw exchange.instead;
   }
 
-  #resultOf(exchange: Exchange, admitted: Admitted, context: ServerContext): Promise<Result> {
+  async #resultOf(
+    exchange: Exchange,
+    admitted: Admitted,
+    context: ServerContext,
+    project: Project,
+  ): Promise<Result> {
     const { offered } = admitted;
     if (offered.kind === "own") return this.#runOwn(offered.tool, exchange, admitted, context.mcpReq.signal);
     if (offered.kind === "protocol") return this.#runProtocol(offered.tool, exchange, admitted, context);
-    return this.#runUpstream(offered.tool, exchange, admitted, context.mcpReq.signal);
+    const result = project(await this.#runUpstream(offered.tool, exchange, admitted, context.mcpReq.signal));
+    requireRoom(result, admitted.resultBytesMax);
+    return result;
   }
 
   async #runOwn(
@@ -139,7 +156,6 @@ export class Running {
     const answer = await upstreams.call(tool, args, asking);
     if (answer.kind === "error") throw upstreamError(answer.code, answer.message);
     requireAnswer(answer.result);
-    requireRoom(answer.result, resultBytesMax);
     return answer.isError ? { ...answer.result, isError: true } : answer.result;
   }
 }
@@ -160,6 +176,10 @@ function requireRoom(result: Result, bytesMax: number): void {
     `The tool answered with ${bytes} bytes; at most ${bytesMax} may leave here.`,
   );
 }
+
+/** Whoever asked has left, or what it may do has: the daily business of agents, and no failure of the gateway's. */
+const nobodyWaits = (): Failure =>
+  new Failure("too_slow", "caller_left", "Nobody waits for this answer any more.");
 
 const messageCharactersMax = 2_000;
 
@@ -184,8 +204,10 @@ function failedWith(failure: Failure, requestId: string): Result {
     ...(retryAfterSeconds === undefined ? {} : { retry_after_seconds: retryAfterSeconds }),
     request_id: requestId,
   };
+  // A model sees the text alone.
+  const wait = retryAfterSeconds === undefined ? "" : ` Try again in ${retryAfterSeconds} s.`;
   const lines = [
-    `${code}: ${message}`,
+    `${code}: ${message}${wait}`,
     ...(errors ?? []).map(({ path, message }) => `- ${path}: ${message}`),
   ];
   if (failure.kind === "internal") lines.push(`request_id: ${requestId}`);

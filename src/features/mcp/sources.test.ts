@@ -165,12 +165,16 @@ describe("a policy about tools", () => {
       ],
     });
     const argument = { name: "id", value: "tsk_" };
-    const complete = async (uri: string) =>
-      (await rpc(confined, "completion/complete", { ref: { type: "ref/resource", uri }, argument })).result
-        ?.completion;
-    expect(await complete("specgate://tasks/{id}")).toMatchObject({ values: [], total: 0 });
-    expect(await complete("five://things/{id}")).toMatchObject({ total: 150 });
-    expect(await linesOf(gateway, denied.headers.get("x-request-id") ?? "")).toHaveLength(1);
+    const complete = (uri: string) =>
+      rpc(confined, "completion/complete", { ref: { type: "ref/resource", uri }, argument });
+    const none = await complete("specgate://tasks/{id}");
+    expect(none.result?.completion).toMatchObject({ values: [], total: 0 });
+    expect((await complete("five://things/{id}")).result?.completion).toMatchObject({ total: 150 });
+    // The caller is told that there is nothing; the record, what was decided.
+    for (const answer of [denied, none])
+      expect(await linesOf(gateway, answer.headers.get("x-request-id") ?? "")).toMatchObject([
+        { verdict: "denied" },
+      ]);
   });
 });
 

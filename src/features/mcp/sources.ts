@@ -25,6 +25,7 @@ export type SourcesNeeds = {
 };
 
 const valuesMax = 100;
+const listedMax = 50;
 
 export class Sources {
   readonly #needs: SourcesNeeds;
@@ -35,8 +36,12 @@ export class Sources {
     this.#prompts = new Map(needs.prompts.map((prompt) => [prompt.name, prompt]));
   }
 
-  /** A page of one source; its cursor leads on within it, and then to the next. */
-  async listResources(asking: Asking, sight: ToolSight, cursor: string | undefined) {
+  /** A page of one source, as long as has room; its cursor leads on within it, and then to the next. */
+  async listResources(
+    asking: Asking,
+    sight: ToolSight,
+    { cursor, bytesMax }: { cursor: string | undefined; bytesMax: () => number },
+  ) {
     const { resources: sources, cursors } = this.#needs;
     const list = `mcp.resources ${asking.principal.id}`;
     const [first = "0", from = ""] = cursor === undefined ? [] : openCursor(cursors, list, cursor);
@@ -44,8 +49,8 @@ export class Sources {
     for (let at = Number(first); at < sources.length; at++, inner = null) {
       const source = sources[at];
       if (source?.tools !== undefined && !(await sight.admits(source.tools.list, {}))) continue;
-      const page = await source?.list(asking, inner);
-      if (page === undefined) break;
+      if (source === undefined) break;
+      const page = await pageWithin(bytesMax(), (rows) => source.list(asking, inner, rows));
       const next = page.nextCursor === null ? [String(at + 1), ""] : [String(at), page.nextCursor];
       const isLast = page.nextCursor === null && at + 1 === sources.length;
       if (page.resources.length === 0 && page.nextCursor === null) continue;
@@ -114,6 +119,18 @@ export class Sources {
     return this.#needs.resources.find(({ templates }) =>
       templates.some(({ uriTemplate }) => uriTemplate === uri),
     );
+  }
+}
+
+type ResourcePage = Awaited<ReturnType<ResourceSource["list"]>>;
+
+async function pageWithin(
+  bytesMax: number,
+  read: (rowsMax: number) => Promise<ResourcePage>,
+): Promise<ResourcePage> {
+  for (let rowsMax = listedMax; ; rowsMax = Math.ceil(rowsMax / 2)) {
+    const page = await read(rowsMax);
+    if (rowsMax === 1 || Buffer.byteLength(JSON.stringify(page.resources)) <= bytesMax) return page;
   }
 }
 

@@ -43,10 +43,15 @@ export function sightOf(
     sees: (name) => seen(name) !== undefined,
     async admits(name, args) {
       const offered = seen(name);
+      const known = catalogue.find(name);
+      if (known !== undefined && !judge.sees(known).isVisible) exchange.deniedAs = "hidden";
       if (offered === undefined) return false;
       const judged = judge.judge(offered, args);
       exchange.rule = judged.rule;
-      if (judged.verdict !== "allowed") return false;
+      if (judged.verdict !== "allowed") {
+        exchange.deniedAs = judged.verdict;
+        return false;
+      }
       await countCalls(rates, judged.rates);
       exchange.resultBytesMax = Math.min(
         exchange.resultBytesMax,

@@ -28,8 +28,35 @@ describe("an MCP client", () => {
     const { data } = await promisedAnswer<List>(robo, "report_list", { session_id: session });
     expect(data[0]).toEqual(line);
     const whole = await promisedAnswer<ReportView>(robo, "report_get", { report_id: line.id });
-    expect(whole).toEqual({ ...line, body: said.body });
-    expect(await ok<ReportView>(robo, "GET", `/reports/${line.id}`)).toEqual(whole);
+    expect(whole).toEqual({ ...line, body: said.body, next_offset_bytes: null } as ReportView);
+    expect(await ok<ReportView>(robo, "GET", `/reports/${line.id}`)).toEqual({ ...line, body: said.body });
+  });
+
+  test("reads a long report in pieces, and loses nothing of it", async () => {
+    const body = 'พบ "quoted"\n'.repeat(40_000);
+    const { id } = await ok<ReportLine>(robo, "POST", `/sessions/${session}/reports`, {
+      title: "Long",
+      body,
+    });
+    let read = "";
+    let pieces = 0;
+    for (let offset: number | null = 0; offset !== null; pieces++) {
+      const piece: ReportView & { next_offset_bytes: number | null } = await promisedAnswer(
+        robo,
+        "report_get",
+        {
+          report_id: id,
+          offset_bytes: offset,
+        },
+      );
+      read += piece.body;
+      offset = piece.next_offset_bytes;
+    }
+    expect(read === body).toBe(true);
+    expect(pieces).toBeGreaterThan(1);
+    expect(await toolRefusal(robo, "report_get", { report_id: id, offset_bytes: 1 })).toContain(
+      "invalid_offset",
+    );
   });
 
   test("finds reports by kind and by iteration, page by page", async () => {

@@ -95,6 +95,7 @@ const upsertTool = ({ tasks, changes }: TaskToolsNeeds): Tool =>
   writeTool({
     name: "task_upsert",
     title: "Write a list of tasks",
+    destroys: true,
     description:
       "Merges a list of tasks into a session, or replaces its list; the list is taken whole or refused whole. Tasks are known again by their dedupe_key, fields that you leave out stay as they are, and sending the same list again changes nothing. Answers each task's id and what became of it.",
     scopes: ["mcp:write"],
@@ -122,6 +123,7 @@ const updateTool = ({ tasks, changes }: TaskToolsNeeds): Tool =>
   writeTool({
     name: "task_update",
     title: "Change a task",
+    destroys: true,
     description:
       "Changes one task: the fields that you name, and no others. Use it to take a task up (`doing`), to finish it (`done`) or to say why it is `blocked`. Answers the task as it is then.",
     scopes: ["mcp:write"],

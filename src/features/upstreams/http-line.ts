@@ -120,7 +120,7 @@ class HttpLine implements Line {
       return answer;
     } catch (error) {
       const isDoubtful = error instanceof NotSpoken && !error.isSick && this.#isOld;
-      if (error instanceof LineOver || isDoubtful) this.#isOver = true;
+      if (isDoubtful) this.#isOver = true;
       throw error;
     }
   }

@@ -2,11 +2,11 @@
  * One connection to one upstream server, whatever it is made of.
  */
 import type { UpstreamConfig } from "../../platform/config.ts";
-import type { ToolDefinition, UpstreamAnswer } from "../../platform/upstream.ts";
+import type { UpstreamAnswer } from "../../platform/upstream.ts";
 
 export type Link = {
-  /** All pages of its list, each definition as it came. Throws a `Failure` when it is dead, slow, or says nonsense. */
-  list(signal: AbortSignal): Promise<ToolDefinition[]>;
+  /** All pages of its list, each definition as it came, whatever it is. Throws a `Failure` when it is dead, slow, or says nonsense. */
+  list(signal: AbortSignal): Promise<unknown[]>;
   /** `name` is the upstream's own. Throws as `Upstreams.call` does. */
   call(name: string, args: Readonly<Record<string, unknown>>, asking: LinkAsking): Promise<UpstreamAnswer>;
   /** Calls back when the server says that its list has changed. */

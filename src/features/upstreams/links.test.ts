@@ -3,10 +3,12 @@ import { afterAll, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { UpstreamConfig } from "../../platform/config.ts";
+import { silentLog } from "../../platform/log.ts";
 import { testDir } from "../../testing/cluster.ts";
 import { startGateway, type TestGateway } from "../../testing/gateway.ts";
 import { callTool } from "../../testing/mcp.ts";
 import { echoTool, type Heard, rpcError, startUpstream } from "../../testing/mcp-upstreams.ts";
+import { ok } from "../../testing/wire.ts";
 import { markName } from "./leftovers.ts";
 
 const bearer = "upstream-secret-bearer-XYZ123456";
@@ -24,7 +26,9 @@ const upstream = startUpstream({
   },
 });
 const leftover = leftBehind();
+const failures: unknown[] = [];
 const gateway = await startGateway({
+  log: { ...silentLog, failure: (...failure) => void failures.push(failure) },
   dir: leftover.dir,
   yaml: `
 mcp:
@@ -41,8 +45,10 @@ const { robo, mallory } = gateway;
 const { servers } = gateway.parts.upstreams;
 await until(() => servers.offered().has("one__echo") && servers.offered().has("two__echo"));
 
-async function until(holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 8_000; !holds(); await Bun.sleep(20))
+type Recorded = { details: { outcome: { transport: number } } };
+
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + 8_000; !(await holds()); await Bun.sleep(20))
     if (Date.now() > end) throw new Error("it never came");
 }
 
@@ -89,11 +95,33 @@ test("an upstream's error message holds no part of its bearer, wherever it is cu
 
 test("a client's failing and slow calls take no server from another client", async () => {
   for (let n = 0; n < 6; n++) await callTool(robo, "one__echo", { status: 500 });
-  expect(JSON.stringify(await callTool(robo, "one__echo", {}))).toContain("for this caller");
+  expect(JSON.stringify(await callTool(robo, "one__echo", {}))).toMatch(
+    /for this caller.* Try again in \d+ s\./,
+  );
   const slow = Array.from({ length: 6 }, () => callTool(robo, "two__echo", { ms: 500 }));
   expect((await callTool(mallory, "one__echo", { text: "x" })).result?.isError).not.toBe(true);
   expect((await callTool(mallory, "two__echo", { text: "x" })).result?.isError).not.toBe(true);
   await Promise.all(slow);
+});
+
+test("whoever leaves in the middle of a call is no failure of the gateway's, in the log or in the record", async () => {
+  failures.length = 0;
+  const leaving = new AbortController();
+  const fetching = {
+    fetch: (path: string, init: RequestInit = {}) => mallory.fetch(path, { ...init, signal: leaving.signal }),
+  };
+  const calls = ["echo", "leak"].map((name) => callTool(fetching, `two__${name}`, { ms: 1_000 }));
+  await Bun.sleep(300);
+  leaving.abort();
+  expect((await Promise.allSettled(calls)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  const { ada } = await gateway.people();
+  const outcomes = async () => {
+    const { data } = await ok<{ data: Recorded[] }>(ada, "GET", `/audit?action=mcp.called`);
+    return data.map(({ details }) => details.outcome).filter(({ transport }) => transport === 499);
+  };
+  await until(async () => (await outcomes()).length === 2);
+  for (const outcome of await outcomes()) expect(outcome).toMatchObject({ code: "caller_left", rpc: null });
+  expect(failures).toEqual([]);
 });
 
 test("a call under way is answered, though its server's limits change and then it is taken out", async () => {

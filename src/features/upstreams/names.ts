@@ -11,6 +11,7 @@ import { Breath } from "./breath.ts";
 import { canonicalJson, depthMax, pinOf } from "./canonical.ts";
 import { definitionForm } from "./contract.ts";
 import { wrongInOutputSchema } from "./output-schema.ts";
+import { parameterHeadersOf } from "./parameter-headers.ts";
 
 /** A tool as it was listed. */
 export type Seen = {
@@ -132,6 +133,8 @@ function see(tool: string, given: unknown, redact: <Value>(value: Value) => Valu
     const path = parsed.error.issues[0]?.path.join(".") ?? "";
     return `its definition is not one of a tool, at ${readable(path, redact)}`;
   }
+  if (parameterHeadersOf(parsed.data.inputSchema) === null)
+    return "an x-mcp-header of its inputSchema is none that a header can repeat";
   const canonical = canonicalOf(given);
   if (canonical === null) return `its definition is nested deeper than ${depthMax} levels`;
   const { outputSchema } = given as ToolDefinition;

@@ -113,6 +113,7 @@ test("every secret of a configuration is known, with the passwords of URLs, and 
           TZ: of("Europe/Berlin"),
           JIRA_USERNAME: of("ann@example.com"),
           ORG: of("my-org-2024"),
+          GOOGLE_CLOUD_PROJECT: of("my-gcp-project-123456"),
           TENANT_ID: of("550e8400-e29b-41d4-a716-446655440000"),
           HOOK: of("https://hooks.example.com/T024/Zk3v9Qx0b7T2m5Nc8Rw1"),
           BASE64: of("qJ3/x9Kz+2Lw8vB1nM4c"),

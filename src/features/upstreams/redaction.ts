@@ -73,8 +73,9 @@ function secretsInSetting(name: string, value: string): string[] {
 const looksLikeKey = (text: string): boolean =>
   looksRandom(text) || /^(?=.*[a-z])(?=.*[A-Z])(?=[^\d]*\d+[^\d]+\d)[A-Za-z0-9_~+/=-]{12,}$/.test(text);
 
-/** Three digits among twenty signs: a key, an id, hardly a name. */
-export const looksRandom = (text: string): boolean => /^(?=(?:\D*\d){3})[A-Za-z0-9_.~+=-]{20,}$/.test(text);
+/** Three digits among twenty signs, and not at the end of words as in `my-project-123456`: a key, an id, hardly a name. */
+export const looksRandom = (text: string): boolean =>
+  /^(?=(?:\D*\d){3})(?=\D*\d+\D+\d|[A-Za-z0-9]+$)[A-Za-z0-9_.~+=-]{20,}$/.test(text);
 
 /** The parts of an address's path and the values of its query that may be keys. */
 function secretsInAddress(text: string): string[] {

@@ -8,7 +8,6 @@ import type { UpstreamConfig } from "../../platform/config.ts";
 import { Failure } from "../../platform/failure.ts";
 import type { Log } from "../../platform/log.ts";
 import { compileToolGlobs } from "../../platform/tool-glob.ts";
-import type { ToolDefinition } from "../../platform/upstream.ts";
 import type { Link } from "./link.ts";
 import { type Refused, type Seen, sortOutInTurns } from "./names.ts";
 import { type Round, Schedule, type ScheduleTerms } from "./schedule.ts";
@@ -126,7 +125,7 @@ export class UpstreamServer {
   }
 
   /** Even a link that forgot its signal holds up nothing. */
-  async #list(closing: AbortSignal): Promise<ToolDefinition[]> {
+  async #list(closing: AbortSignal): Promise<unknown[]> {
     const { promise, reject } = Promise.withResolvers<never>();
     const ending = new AbortController();
     const end = (error: Failure) => {

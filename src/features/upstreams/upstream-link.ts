@@ -4,7 +4,7 @@
  * A server that is slow, ill or gone costs its own callers their time and nobody else anything: each question has a
  * deadline, opening is done once for all who wait, and is not tried more often than the back-off allows.
  */
-import type { ToolDefinition, UpstreamAnswer } from "../../platform/upstream.ts";
+import type { UpstreamAnswer } from "../../platform/upstream.ts";
 import { Breath } from "./breath.ts";
 import { Gate } from "./gate.ts";
 import { type Line, type Notices, type OpenLine, type Question, UnderWay } from "./line.ts";
@@ -13,8 +13,8 @@ import { listAll } from "./listing.ts";
 import type { LinkNeeds } from "./open-link.ts";
 import { headersFor, headerValue, type ParameterHeader, parameterHeadersOf } from "./parameter-headers.ts";
 import { Patience } from "./patience.ts";
-import { type RpcAnswer, toolAnswerOf } from "./rpc.ts";
-import { closed, cutOff, LineOver, late, UpstreamFailure, unavailable } from "./upstream-failure.ts";
+import { isObject, type RpcAnswer, toolAnswerOf } from "./rpc.ts";
+import { broken, closed, cutOff, LineOver, late, UpstreamFailure, unavailable } from "./upstream-failure.ts";
 
 /** What the link hears from its line. */
 export type LinkNotices = Notices & { readonly over: (reason: string) => void };
@@ -47,7 +47,6 @@ export class UpstreamLink implements Link {
   #opening: Opening | null = null;
   #status: LinkStatus = { state: "unknown", era: null, reason: null, since: null };
   #parameters = new Map<string, readonly ParameterHeader[]>();
-  #unusable = "";
   #isClosed = false;
 
   constructor(needs: UpstreamLinkNeeds) {
@@ -64,13 +63,12 @@ export class UpstreamLink implements Link {
     });
   }
 
-  async list(signal: AbortSignal): Promise<ToolDefinition[]> {
+  async list(signal: AbortSignal): Promise<unknown[]> {
     return await this.#gate.ask(() =>
       this.#within(signal, async (errand) => {
-        const { tools, unusable } = await listAll((params, bytesMax) =>
-          this.#askPage(params, bytesMax, errand),
-        );
-        return await this.#usable(tools, unusable);
+        const tools = await listAll((params, bytesMax) => this.#askPage(params, bytesMax, errand));
+        await this.#learnParameters(tools);
+        return tools;
       }),
     );
   }
@@ -150,7 +148,10 @@ export class UpstreamLink implements Link {
         }
       } catch (error) {
         if (line.isOver) this.#drop(line);
-        if (!(error instanceof LineOver) || isAgain) throw error;
+        if (!(error instanceof LineOver)) throw error;
+        // It is this question that it refuses so, and not its line that is over: others go on with that.
+        if (isAgain) throw broken("does not answer this on a new connection either", error);
+        this.#retire(line);
         errand.isSent = false;
       }
     }
@@ -265,33 +266,16 @@ export class UpstreamLink implements Link {
   }
 
   /** A long list is looked at in turns. */
-  async #usable(tools: readonly ToolDefinition[], unusable: string[]): Promise<ToolDefinition[]> {
+  async #learnParameters(tools: readonly unknown[]): Promise<void> {
     const parameters = new Map<string, readonly ParameterHeader[]>();
-    const usable: ToolDefinition[] = [];
     const breath = new Breath();
     for (const tool of tools) {
       await breath.take();
-      const declared = parameterHeadersOf(tool.inputSchema);
-      if (declared === null) {
-        unusable.push(tool.name);
-        continue;
-      }
+      if (!isObject(tool) || typeof tool.name !== "string" || !isObject(tool.inputSchema)) continue;
+      const declared = parameterHeadersOf(tool.inputSchema) ?? [];
       if (declared.length > 0) parameters.set(tool.name, declared);
-      usable.push(tool);
     }
     this.#parameters = parameters;
-    const { alias, log, redact } = this.#needs;
-    const said = unusable
-      .slice(0, 20)
-      .map((name) => redact(name).slice(0, 64))
-      .join(", ");
-    if (said !== "" && said !== this.#unusable)
-      log.warn("an upstream server lists tools that are not valid, and are left out", {
-        upstream: alias,
-        tools: said,
-      });
-    this.#unusable = said;
-    return usable;
   }
 
   #turn(state: "up" | "down", reason: string | null): void {

@@ -31,9 +31,22 @@ const recordKey = (record: { req: string; att: number }): string => `${record.re
 
 export function diskBooks(journal: BooksJournal): Books {
   return {
-    start: (record) => journal.start(recordKey(record), JSON.stringify(lean(record))),
+    start: (record) => {
+      try {
+        return journal.start(recordKey(record), JSON.stringify(lean(record)));
+      } catch (error) {
+        throw tooManyBudgets(record, error) ?? error;
+      }
+    },
     end: async (record) => await journal.end(recordKey(record), JSON.stringify(record)).durable,
   };
+}
+
+/** What of a record that is too large its caller cannot see. */
+function tooManyBudgets({ periods }: StartRecord, error: unknown): Failure | null {
+  if (!(error instanceof Failure) || error.code !== "record_too_large" || periods === null) return null;
+  const { kind, code, message } = error;
+  return new Failure(kind, code, `${message} Among it are the ${periods.length} hard budgets that bind it.`);
 }
 
 /** Without the fields that say nothing: most of a START is null, and every byte of it is written, read and sent. */

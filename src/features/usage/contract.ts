@@ -141,7 +141,12 @@ export type RequestRow = z.infer<typeof requestRow>;
 const percentiles = z.object({ p50: count.nullable(), p95: count.nullable() });
 const sums = z.object({
   cost_usd: usd,
-  unknown_usd: usd.describe("Charged for calls whose end nobody knows; not part of `cost_usd`."),
+  charged_usd: usd.describe(
+    "What budgets were charged: the cost, and more for attempts and answers that nobody saw to their end.",
+  ),
+  unknown_usd: usd.describe(
+    "Charged for calls whose end nobody knows; part of `charged_usd`, and not of `cost_usd`.",
+  ),
   requests: count,
   errors: count,
   usage: z.object({

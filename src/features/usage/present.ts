@@ -148,6 +148,7 @@ function sumOf(groups: readonly Counted[]): Sums {
   const count = (name: SumName): number => Number(total(name));
   return {
     cost_usd: formatUsd(total("cost_nano")),
+    charged_usd: formatUsd(total("charged_nano")),
     unknown_usd: formatUsd(total("unknown_nano")),
     requests: count("requests"),
     errors: count("errors"),
@@ -180,6 +181,7 @@ const sumNames = [
   "reasoning",
   "audio",
   "cost_nano",
+  "charged_nano",
   "unknown_nano",
 ] as const satisfies readonly (keyof GroupRecord)[];
 type SumName = (typeof sumNames)[number];

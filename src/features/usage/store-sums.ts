@@ -22,6 +22,7 @@ export type GroupRecord = {
   reasoning: string;
   audio: string;
   cost_nano: string;
+  charged_nano: string;
   unknown_nano: string;
   latency: string;
   first_token: string;
@@ -57,12 +58,13 @@ export async function sumUsage(db: Db, asked: SumQuestion): Promise<GroupRecord[
     sums as (
       select names, sum(requests) as requests, sum(errors) as errors, sum(input) as input, sum(output) as output,
         sum(cached_read) as cached_read, sum(cache_write) as cache_write, sum(reasoning) as reasoning,
-        sum(audio) as audio, sum(cost_nano) as cost_nano, sum(unknown_nano) as unknown_nano, sum(latency) as latency,
-        sum(first_token) as first_token
+        sum(audio) as audio, sum(cost_nano) as cost_nano, sum(charged_nano) as charged_nano,
+        sum(unknown_nano) as unknown_nano, sum(latency) as latency, sum(first_token) as first_token
       from chosen group by names having sum(requests) > 0
     )
     select names, requests::text, errors::text, input::text, output::text, cached_read::text, cache_write::text,
-      reasoning::text, audio::text, cost_nano::text, unknown_nano::text, latency::text, first_token::text
+      reasoning::text, audio::text, cost_nano::text, charged_nano::text, unknown_nano::text, latency::text,
+      first_token::text
     from sums
     order by ${sql.join(times)} sums.cost_nano desc, sums.requests desc, names
     limit ${asked.rowsMax}`);
@@ -110,7 +112,7 @@ function source(table: Rolled, tag: SQL, time: SQL, piece: Piece, asked: SumQues
   );
   return sql`
     select array[${sql.join(names, sql`, `)}]::text[] as names, requests, errors, input, output, cached_read, cache_write,
-      reasoning, audio, cost_nano, unknown_nano, latency, first_token
+      reasoning, audio, cost_nano, charged_nano, unknown_nano, latency, first_token
     from ${table} where ${within ?? sql`true`}`;
 }
 
@@ -155,6 +157,7 @@ function dimensionsOf({ by, filters, sight }: SumQuestion): Dimension[] {
   const seen: Record<Sight["of"], Dimension[]> = {
     all: [],
     project: ["project"],
+    session: ["project", "session"],
     client: ["client"],
     person: ["user", "project"],
   };

@@ -13,6 +13,8 @@ export type AttemptRecord = typeof attempts.$inferSelect;
 export type Sight =
   | { readonly of: "all" }
   | { readonly of: "project" | "client"; readonly id: string }
+  /** Of the hours the project alone has an index. */
+  | { readonly of: "session"; readonly id: string; readonly projectId: string }
   /** Their own, and those of the projects they belong to. */
   | { readonly of: "person"; readonly id: string; readonly projectIds: readonly string[] };
 
@@ -33,10 +35,12 @@ export async function listAttempts(db: Db, requestIds: readonly string[]): Promi
     .orderBy(asc(attempts.requestId), asc(attempts.attempt));
 }
 
-type Owned = { projectId: PgColumn; clientId: PgColumn; userId: PgColumn };
+type Owned = { projectId: PgColumn; sessionId: PgColumn; clientId: PgColumn; userId: PgColumn };
 
 export function sightOf(sight: Sight, table: Owned): SQL | undefined {
   if (sight.of === "all") return undefined;
+  if (sight.of === "session")
+    return and(isOf(table.projectId, sight.projectId), isOf(table.sessionId, sight.id));
   if (sight.of !== "person") return isOf(sight.of === "project" ? table.projectId : table.clientId, sight.id);
   const own = isOf(table.userId, sight.id);
   if (sight.projectIds.length === 0) return own;

@@ -1,18 +1,20 @@
 /** The sums of spending, as MCP clients ask for them: the same as over HTTP, for the same callers. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { type Actor, startGateway } from "../../testing/gateway.ts";
+import type { Actor } from "../../testing/gateway.ts";
 import { endRecord, startRecord } from "../../testing/ledger.ts";
 import { callTool, rpc, toolAnswer } from "../../testing/mcp.ts";
 import { newApp } from "../../testing/people.ts";
 import { promisedAnswer } from "../../testing/tool-answers.ts";
+import { startToolTeam } from "../../testing/tool-team.ts";
 import { ok } from "../../testing/wire.ts";
 import { groups, type Summary } from "./contract.ts";
 import { mergeBatch } from "./merge.ts";
 
-const gateway = await startGateway();
-afterAll(() => gateway.close());
-const { robo, mallory, database } = gateway;
-const { ada, vera, stranger } = await gateway.people();
+const team = await startToolTeam();
+afterAll(() => team.close());
+const { gateway, robo, mallory } = team;
+const { database } = gateway;
+const { ada, vera, stranger } = team.people;
 const owner = { instance: crypto.randomUUID(), epoch: 1 };
 const aud = `${gateway.url}/mcp`;
 const app = async (person: { id: string }, scope: string, role: "admin" | "user" = "user"): Promise<Actor> =>
@@ -97,4 +99,14 @@ test("the list says which groups there are", async () => {
   const tool = result?.tools.find(({ name }) => name === "usage_summary");
   for (const group of groups) expect(JSON.stringify(tool?.inputSchema)).toContain(`"${group}"`);
   expect(await toolAnswer(robo, "usage_summary")).toMatchObject({ totals: { requests: 3 } });
+});
+
+test("a token for one session sees the sums of that session alone", async () => {
+  const id = await team.session();
+  await spend(64, { session_id: id });
+  const bound = await team.boundTo(id, "mcp:read usage:read");
+  const { data, totals } = await sums(bound, { group_by: ["session"] });
+  expect([data.map(({ session }) => session), totals.cost_usd]).toEqual([[id], "64.00"]);
+  expect((await sums(bound, { session: "ses_1" })).data).toEqual([]);
+  expect((await sums(bound, { group_by: ["day"], tag: "team=red" })).data).toEqual([]);
 });

@@ -56,6 +56,8 @@ const principals: Record<string, Principal> = {
   adaKey: person("usr_ada", { role: "admin", credential: "api_key" }),
   ed: person("usr_ed"),
   robo: client("cli_robo", { projectId: "prj_1" }),
+  bound: client("cli_robo", { projectId: "prj_1", sessionId: "ses_1" }),
+  boundByEd: person("usr_ed", { projectId: "prj_1", sessionId: "ses_1" }),
   solo: client("cli_solo"),
   mallory: client("cli_mallory", { projectId: "prj_2" }),
   noscope: client("cli_solo", { scopes: new Set(["llm:chat"]) }),
@@ -214,7 +216,8 @@ describe("GET /usage/requests", () => {
 
   test("shows each credential its own rows and denies that there are others", async () => {
     const calls = {
-      project: callAt(1, { project_id: "prj_1", client_id: "cli_robo" }),
+      project: callAt(1, { project_id: "prj_1", client_id: "cli_robo", session_id: "ses_2" }),
+      session: callAt(0, { project_id: "prj_1", client_id: "cli_robo", session_id: "ses_1" }),
       projectByEd: callAt(2, { project_id: "prj_1", client_id: null, user_id: "usr_ed" }),
       solo: callAt(3, { client_id: "cli_solo" }),
       ada: callAt(4, { client_id: null, user_id: "usr_ada" }),
@@ -222,10 +225,12 @@ describe("GET /usage/requests", () => {
     await merge(...Object.values(calls).flat());
     const ids = Object.fromEntries(Object.entries(calls).map(([name, [start]]) => [name, start?.req]));
     const seen: Record<string, string[]> = {
-      ada: ["ada", "solo", "projectByEd", "project"],
+      ada: ["ada", "solo", "projectByEd", "project", "session"],
       adaKey: ["ada"],
       ed: ["projectByEd"],
-      robo: ["projectByEd", "project"],
+      robo: ["projectByEd", "project", "session"],
+      bound: ["session"],
+      boundByEd: ["session"],
       solo: ["solo"],
       mallory: [],
     };
@@ -236,7 +241,16 @@ describe("GET /usage/requests", () => {
         expect((await send(who, `/usage/requests/${id}`)).status).toBe(names.includes(name) ? 200 : 404);
       const { totals } = await get<Summary>(who, "/usage/summary");
       expect(totals.requests).toBe(names.length);
+      const file = await (await send(who, "/usage/export?format=ndjson")).text();
+      expect(file.match(/"id":"req_\w+"/g) ?? []).toHaveLength(names.length);
     }
+    for (const path of ["/usage/requests", "/usage/export?format=ndjson"])
+      expect(
+        await (await send("bound", `${path}${path.includes("?") ? "&" : "?"}session=ses_2`)).text(),
+      ).not.toContain("req_");
+    expect((await get<Summary>("bound", "/usage/summary?group_by=session")).data).toMatchObject([
+      { session: "ses_1", requests: 1 },
+    ]);
     expect((await send("ada", "/usage/requests/req_0")).status).toBe(404);
   });
 
@@ -350,7 +364,14 @@ describe("GET /usage/summary", () => {
     await merge(
       ...[a, endRecord(a, { cost: 1_000_000_000, duration_ms: 100, first_token_ms: 10 })],
       ...[b, endRecord(b, { state: "failed", status: 500, cost: 0, usage: null, duration_ms: 1_000 })],
-      ...[c, endRecord(c, { cost: 500_000, duration_ms: 200, first_token_ms: null })],
+      ...[
+        c,
+        endRecord(c, {
+          ...{ cost: 500_000, duration_ms: 200, first_token_ms: null },
+          // An earlier attempt, whose end nobody saw, is charged with it.
+          close: { charged: 2_000_000_000 },
+        }),
+      ],
       ...[d, { t: "lost" as const, req: d.req, att: 1, charged: 7_000_000_000 }],
     );
   });
@@ -360,14 +381,22 @@ describe("GET /usage/summary", () => {
   test("groups by one dimension, the dearest first, and adds everything up", async () => {
     const { data, totals } = await summary("group_by=model");
     expect(data).toMatchObject([
-      { model: "mini", cost_usd: "1.00", unknown_usd: "0.00", requests: 2, errors: 1 },
-      { model: "haiku", cost_usd: "0.0005", unknown_usd: "7.00", requests: 2, errors: 0 },
+      { model: "mini", cost_usd: "1.00", charged_usd: "1.00", unknown_usd: "0.00", requests: 2, errors: 1 },
+      {
+        model: "haiku",
+        cost_usd: "0.0005",
+        charged_usd: "9.00",
+        unknown_usd: "7.00",
+        requests: 2,
+        errors: 0,
+      },
     ]);
     expect(totals).toMatchObject({
-      ...{ cost_usd: "1.0005", unknown_usd: "7.00", requests: 4, errors: 1 },
+      ...{ cost_usd: "1.0005", charged_usd: "10.00", unknown_usd: "7.00", requests: 4, errors: 1 },
       usage: { input: 20, output: 40, cached_read: 0, cache_write: 0, reasoning: 0, audio: 0 },
     });
     expect(Object.keys(data[0] ?? {}).sort()).toEqual([
+      "charged_usd",
       "cost_usd",
       "errors",
       "first_token_ms",

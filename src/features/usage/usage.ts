@@ -1,9 +1,10 @@
 /**
  * What was used and what it cost, for those who may know.
  *
- * A project-bound credential sees its project's calls, another client its own, a person their own and those of the
- * projects they belong to, an administrator all; what lies outside does not exist. Calls are shown once they are over. Summaries come from the hourly roll-ups
- * and cover whole hours. It changes nothing: the ledger is written by the merge alone.
+ * A credential for one session sees that session's calls, another project-bound one its project's, another client its
+ * own, a person their own and those of the projects they belong to, an administrator all; what lies outside does not
+ * exist. Calls are shown once they are over. Summaries come from the hourly roll-ups and cover whole hours. It changes
+ * nothing: the ledger is written by the merge alone.
  */
 import type { Db } from "../../db/database.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
@@ -78,8 +79,10 @@ export async function withAttempts(db: Db, rows: readonly RequestRecord[]): Prom
   return rows.map((row) => requestRow(row, attempts.get(row.id) ?? []));
 }
 
-/** The project binding narrows first, whoever stands behind the credential. */
+/** The binding narrows first, whoever stands behind the credential. */
 export function sightOf(principal: Principal): Sight {
+  if (principal.sessionId !== null)
+    return { of: "session", id: principal.sessionId, projectId: principal.projectId ?? "" };
   if (principal.projectId !== null) return { of: "project", id: principal.projectId };
   if (principal.kind === "client") return { of: "client", id: principal.clientId ?? principal.id };
   if (isAdmin(principal)) return { of: "all" };

@@ -46,6 +46,7 @@ export function workspaceTools({ workspaces }: { workspaces: Workspaces }): Tool
     writeTool({
       name: "workspace_write_file",
       title: "Write a file",
+      destroys: true,
       description:
         "Writes a whole text file of the project's workspace. To replace one, send the SHA-256 of what you have read; it is refused when the file has changed since. Leave it out for a new file. The request around the content has a limit of its own (limits.mcp.body_bytes_max, 1 MiB unless told), in which each line break and quote counts twice.",
       scopes: ["mcp:write"],

@@ -11,13 +11,14 @@ import { commandsAt } from "../../platform/config-grounds.ts";
 import { Failure, notFound } from "../../platform/failure.ts";
 import type { Cursors } from "../../platform/page.ts";
 import { type Holder, rightsIn } from "../../platform/scopes.ts";
+import { pieceOf } from "../../platform/text-piece.ts";
 import { asWorkspaceFailure, Directory, readAtMost, walk } from "./beneath.ts";
 import { DiskTurns } from "./disk-turns.ts";
 import type { Ground } from "./ground.ts";
 import { pageOf } from "./listing.ts";
 import { parseDirectoryPath, parsePath } from "./path.ts";
 import { Rules } from "./rules.ts";
-import { bytesOf, digest, fileBytesMax, pieceOf, textOf, tooLarge } from "./text.ts";
+import { bytesOf, digest, fileBytesMax, textOf, tooLarge } from "./text.ts";
 import { type Ready, Writing } from "./writing.ts";
 
 export type WorkspacesNeeds = {
