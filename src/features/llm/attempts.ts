@@ -10,7 +10,7 @@ import { type Clock, rfc3339 } from "../../platform/clock.ts";
 import { asFailure, Failure } from "../../platform/failure.ts";
 import type { GuardedFetch } from "../../platform/guarded-fetch.ts";
 import type { Breakers } from "./breakers.ts";
-import { firstStep, nextStep, type Step, waitMsOf } from "./choice.ts";
+import { firstStep, nextStep, type Step, type Tried, waitMsOf } from "./choice.ts";
 import type { CountTokens } from "./count.ts";
 import { dispatchDemo } from "./demo.ts";
 import { asSocketError, dispatch } from "./dispatch.ts";
@@ -57,8 +57,11 @@ type Setback = {
   /** True when it is known that nothing is billed. */
   readonly refused: boolean;
   /** The attempt that follows, if one does. */
-  readonly step: Step | null;
+  readonly step: Next | null;
 };
+
+/** With all who were asked before it. */
+type Next = Step & { readonly tried: readonly Tried[] };
 
 /** A longer request is not counted: its length must do, or under a hard budget what was set aside. */
 const countedBytesMax = 1 << 20;
@@ -121,7 +124,6 @@ export class Attempts {
         const passed = await passAnswer(leg, upstream);
         return passed instanceof Response ? passed : await this.#toldOfError(leg, passed);
       }
-      if (upstream.status < 400) throw redirected(upstream.status);
       return await this.#refused(leg, upstream);
     } catch (error) {
       return this.#setback(leg, asSocketError(error));
@@ -161,27 +163,24 @@ export class Attempts {
     const { status } = upstream;
     if (isIllness(status)) leg.pass.failed();
     else leg.pass.succeeded();
-    const remedy = remedyOf(upstream);
+    const remedy = remedyOf(status, upstream.headers.get("x-should-retry"));
     const waitMs = retryAfterMs(upstream.headers, this.#needs.clock.now());
-    const step = remedy === "nobody" ? null : this.#step(leg, waitMs, remedy === "again");
-    if (step === null && status !== 401) return await passError(leg, upstream);
+    const step = remedy === "nobody" ? null : this.#step(leg, remedy === "again" ? waitMs : never);
+    if (step === null && status !== 401 && status >= 400) return await passError(leg, upstream);
     void upstream.body?.cancel().catch(() => {});
-    const failure =
-      status === 401
-        ? credentialRefused()
-        : new Failure("upstream", "provider_error", `The provider answered with status ${status}.`);
-    return { failure, code: `provider_${status}`, refused: true, step };
+    return { failure: refusal(status), code: `provider_${status}`, refused: true, step };
   }
 
   /** An error under status 200, treated as one under a status of its own. */
   async #toldOfError(leg: Leg, answer: ErrorAnswer): Promise<Response | Setback> {
-    if (answer.isPassing) leg.pass.failed();
+    const { status } = answer;
+    if (isIllness(status)) leg.pass.failed();
     else leg.pass.succeeded();
-    const step = answer.isPassing ? this.#step(leg, null) : null;
-    if (step === null) return await answer.pass();
+    const remedy = remedyOf(status, null);
+    const step = remedy === "nobody" ? null : this.#step(leg, remedy === "again" ? null : never);
+    if (step === null && status !== 401) return await answer.pass();
     answer.drop();
-    const failure = new Failure("upstream", "provider_error", "The provider answered with an error.");
-    return { failure, code: "provider_error", refused: true, step };
+    return { failure: refusal(status), code: `provider_${status}`, refused: true, step };
   }
 
   #setback(leg: Leg, error: unknown): Setback {
@@ -201,10 +200,14 @@ export class Attempts {
     return { failure, code: failure.code, refused: neverSent || isError, step };
   }
 
-  #step({ call, target, tried }: Leg, retryAfterMs: number | null, mayRepeat = true): Step | null {
+  /** `waitMs`: how long this target is to be left alone. */
+  #step({ call, target, tried: before }: Leg, waitMs: number | null): Next | null {
     const { route, account } = call;
-    const leftMs = account.askedAt + route.timeouts.firstByteTotalMs - performance.now();
-    return nextStep(route, { target, tried, leftMs, retryAfterMs, mayRepeat }, this.#needs.breakers);
+    const now = performance.now();
+    const tried = [...before, { target, againAt: now + (waitMs ?? 0) }];
+    const leftMs = account.askedAt + route.timeouts.firstByteTotalMs - now;
+    const step = nextStep(route, { tried, now, leftMs }, this.#needs.breakers);
+    return step === null ? null : { ...step, tried };
   }
 
   /** The attempt that follows, begun. Throws when there is none, or when it may not be; the request is closed then. */
@@ -219,7 +222,7 @@ export class Attempts {
     try {
       if (step === null) throw failure;
       await this.#readyFor(step, call, refused);
-      const next = this.#leg(call, step, exchange.attempt + 1, [...leg.tried, leg.target]);
+      const next = this.#leg(call, step, exchange.attempt + 1, step.tried);
       await next.exchange.begin();
       exchange.handOver();
       return next;
@@ -299,9 +302,13 @@ export class Attempts {
 }
 
 const noneTried: Leg["tried"] = [];
+/** The same target would say the same. */
+const never = Number.POSITIVE_INFINITY;
 
-const redirected = (status: number): Failure =>
-  new Failure("upstream", "provider_error", `The provider answered with a redirect (${status}).`);
+const refusal = (status: number): Failure =>
+  status === 401
+    ? credentialRefused()
+    : new Failure("upstream", "provider_error", `The provider answered with status ${status}.`);
 
 /** Looked for when a call is cut off, which most are not. */
 const unseenOf = (asked: LlmRequest, model: string): Unseen => ({

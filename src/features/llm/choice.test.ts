@@ -21,8 +21,9 @@ function asked(
   let step = firstStep(route, breakers);
   while (step !== null) {
     steps.push(step);
-    const tried = steps.slice(0, -1).map((before) => before.target);
-    step = nextStep(route, { target: step.target, tried, leftMs, retryAfterMs, mayRepeat }, breakers);
+    const againAt = mayRepeat ? (retryAfterMs ?? 0) : Number.POSITIVE_INFINITY;
+    const tried = steps.map(({ target }) => ({ target, againAt }));
+    step = nextStep(route, { tried, now: 0, leftMs }, breakers);
   }
   return steps;
 }
@@ -70,11 +71,15 @@ test("without time left nobody is asked, and a wait that does not fit leads to t
   );
 });
 
-test("who asks to be left alone is waited for only when there is no fallback", () => {
+test("who asks to be left alone is waited for when everybody else has been asked", () => {
   fc.assert(
     fc.property(routes, (route) => {
-      const waits = asked(route, healthy(), 60_000, 9_000).some(({ pauseMs }) => pauseMs === 9_000);
-      expect(waits).toBe(route.targets.length === 1 && route.fallbacks.length === 0 && route.retries > 0);
+      const steps = asked(route, healthy(), 60_000, 9_000);
+      const first = steps.findIndex(({ pauseMs }) => pauseMs === 9_000);
+      const isLeft = route.targets.length > 0 && route.retries >= route.targets.length;
+      expect(first >= 0).toBe(isLeft);
+      const before = new Set(steps.slice(0, Math.max(0, first)).map(({ target }) => target));
+      if (isLeft) expect(before.size).toBe(route.targets.length + route.fallbacks.length);
     }),
   );
 });

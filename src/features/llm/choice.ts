@@ -9,17 +9,16 @@ import type { Route, Target } from "./route.ts";
 
 export type Step = { readonly target: Target; readonly pass: Pass; readonly pauseMs: number };
 
+/** Who was asked and failed, and from when on it may be asked again: `performance.now()`, or never where it would say the same. */
+export type Tried = { readonly target: Target; readonly againAt: number };
+
 /** What is known when an attempt has failed. */
 export type Failed = {
-  readonly target: Target;
-  /** Those asked before it. */
-  readonly tried: readonly Target[];
+  /** In their order, the last one included. */
+  readonly tried: readonly Tried[];
+  readonly now: number;
   /** Milliseconds left until the first byte must have come. */
   readonly leftMs: number;
-  /** How long the target asked to be left alone, if it did. */
-  readonly retryAfterMs: number | null;
-  /** False when the same target would say the same again. */
-  readonly mayRepeat: boolean;
 };
 
 export function firstStep(route: Route, breakers: Breakers): Step | null {
@@ -30,15 +29,11 @@ export function firstStep(route: Route, breakers: Breakers): Step | null {
 }
 
 export function nextStep(route: Route, failed: Failed, breakers: Breakers): Step | null {
-  const { target, leftMs } = failed;
+  const { tried, leftMs } = failed;
   if (leftMs <= 0) return null;
-  const tried = [...failed.tried, target];
-  const asked = tried.filter((one) => route.targets.includes(one)).length;
+  const asked = tried.filter(({ target }) => route.targets.includes(target)).length;
   const backoffMs = backoff(asked);
-  const again =
-    route.targets.includes(target) && asked <= route.retries
-      ? nextTarget(route, { ...failed, tried }, backoffMs, breakers)
-      : null;
+  const again = asked <= route.retries ? nextTarget(route, failed, backoffMs, breakers) : null;
   if (again !== null && again.pauseMs <= backoffMs && backoffMs < leftMs) return again;
   // Who asks to be left alone is waited for only when there is nobody else.
   const fallback = nextFallback(route, tried, breakers);
@@ -51,19 +46,35 @@ export function nextStep(route: Route, failed: Failed, breakers: Breakers): Step
 export const waitMsOf = (route: Route, breakers: Breakers): number =>
   Math.min(...[...route.targets, ...route.fallbacks].map((target) => breakers.waitMs(target)));
 
-function nextTarget(route: Route, failed: Failed, backoffMs: number, breakers: Breakers): Step | null {
-  const others = route.targets.filter((target) => target !== failed.target);
-  const fresh = others.filter((target) => !failed.tried.includes(target));
-  const step = oneOf(fresh, breakers, backoffMs);
-  if (step !== null || !failed.mayRepeat) return step;
-  // Only the one who asked to be left alone has to be.
-  const pauseMs = Math.max(backoffMs, failed.retryAfterMs ?? 0);
-  return oneOf(others, breakers, backoffMs) ?? oneOf([failed.target], breakers, pauseMs);
+/** Those not asked yet, then those that need not be waited for, the one that failed last behind the others, then the rest. */
+function nextTarget(
+  { targets }: Route,
+  { tried, now }: Failed,
+  backoffMs: number,
+  breakers: Breakers,
+): Step | null {
+  const pauseOf = (target: Target): number =>
+    Math.max(backoffMs, (tried.findLast((one) => one.target === target)?.againAt ?? now) - now);
+  const waiting = targets
+    .map((target) => ({ target, pauseMs: pauseOf(target) }))
+    .filter(({ pauseMs }) => pauseMs < Number.POSITIVE_INFINITY);
+  const fresh = targets.filter((target) => tried.every((one) => one.target !== target));
+  const last = tried.at(-1)?.target;
+  const ready = waiting.filter(({ target, pauseMs }) => pauseMs === backoffMs && target !== last);
+  const step = oneOf(fresh, breakers, backoffMs) ?? oneOf(ready.map(targetOf), breakers, backoffMs);
+  if (step !== null) return step;
+  for (const { target, pauseMs } of waiting.sort((one, other) => one.pauseMs - other.pauseMs)) {
+    const pass = enter(target, breakers);
+    if (pass !== null) return { target, pass, pauseMs };
+  }
+  return null;
 }
 
-function nextFallback(route: Route, tried: readonly Target[], breakers: Breakers): Step | null {
+const targetOf = ({ target }: { target: Target }): Target => target;
+
+function nextFallback(route: Route, tried: readonly Tried[], breakers: Breakers): Step | null {
   for (const target of route.fallbacks) {
-    const pass = tried.includes(target) ? null : enter(target, breakers);
+    const pass = tried.some((one) => one.target === target) ? null : enter(target, breakers);
     if (pass !== null) return { target, pass, pauseMs: 0 };
   }
   return null;

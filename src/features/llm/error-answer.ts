@@ -3,13 +3,12 @@
  * event is one. Nothing was done and nothing is billed, as with an error status, and another attempt may follow.
  */
 import { holds } from "../../platform/bytes.ts";
-import { isPassing } from "./provider-failure.ts";
 import { eventPayload, SseSplitter } from "./sse.ts";
 import { isObject, parseJson, record, type Wire } from "./wire.ts";
 
 export type ErrorAnswer = {
-  /** Whether another attempt may turn it into an answer. */
-  readonly isPassing: boolean;
+  /** The HTTP status that it should have had. */
+  readonly status: number;
   /** Gives it to the caller as it came. */
   readonly pass: () => Promise<Response>;
   /** Nobody reads it any more. */
@@ -18,37 +17,65 @@ export type ErrorAnswer = {
 
 const errorKey = Buffer.from('"error"');
 
-/** What a document says went wrong, or null when it is an answer. */
-export function errorInBody(wire: Wire, body: unknown): object | null {
+/** The status of what a document says went wrong, or null when it is an answer. */
+export function errorInBody(wire: Wire, body: unknown): number | null {
   const { error } = record(body);
-  if (!isObject(error) || wire.usageOfBody(body) !== null || wire.textOfBody(body) !== "") return null;
-  return error as object;
+  const isError = isObject(error) || (typeof error === "string" && error !== "");
+  if (!isError || wire.usageOfBody(body) !== null || wire.textOfBody(body) !== "") return null;
+  return statusOf(error);
 }
 
 /** The same of a stream's first chunk, as far as its first event is in it. */
-export function errorInChunk(wire: Wire, chunk: Uint8Array): object | null {
+export function errorInChunk(wire: Wire, chunk: Uint8Array): number | null {
   if (!holds(chunk, errorKey)) return null;
-  const found = new SseSplitter().push(chunk);
-  let start = 0;
-  for (const end of found?.ends ?? []) {
-    const event = chunk.subarray(start, end);
-    start = end;
-    const payload = eventPayload(event);
-    // A heartbeat.
-    if (payload === null) continue;
+  for (const event of eventsIn(chunk)) {
+    if (isPreamble(event)) continue;
     const { usage, terminal } = wire.look(event);
     if (terminal !== "error" || usage !== null) return null;
-    const said = record(parseJson(payload));
-    return record(said.error ?? record(said.response).error);
+    const said = record(parseJson(eventPayload(event) ?? ""));
+    return statusOf(said.error ?? record(said.response).error);
   }
   return null;
 }
 
-/** What is the caller's own fault stays so whoever is asked. */
-const callersFault = /invalid|auth|permission|not_found|billing|quota|content|policy/;
+/** Whether anything of an answer is in a run of whole events, and not only that one is on its way. */
+export const beginsAnswer = (events: Uint8Array): boolean => !eventsIn(events).every(isPreamble);
 
-export function isPassingError(error: object): boolean {
-  const { code, type } = record(error);
-  if (typeof code === "number") return isPassing(code);
-  return !callersFault.test(`${String(type ?? "")} ${String(code ?? "")}`);
+function eventsIn(bytes: Uint8Array): Uint8Array[] {
+  const ends = new SseSplitter().push(bytes)?.ends ?? [];
+  return [0, ...ends]
+    .map((start, at) => bytes.subarray(start, ends[at] ?? bytes.length))
+    .filter(({ length }) => length > 0);
+}
+
+const preamble = /"type"\s*:\s*"(?:response\.(?:created|in_progress|queued)|ping)"/;
+
+/** A heartbeat, or that the call was taken. */
+function isPreamble(event: Uint8Array): boolean {
+  const payload = eventPayload(event);
+  return payload === null || preamble.test(payload.slice(0, 100));
+}
+
+/** What types of errors say: what passes, what is the gateway's own account, and what is the caller's own fault. */
+const kinds: [RegExp, number][] = [
+  [/overloaded|unavailable/, 503],
+  [/rate_limit|too_many/, 429],
+  [/timeout/, 504],
+  [/authentication|api_key/, 401],
+  [/billing|quota|credit/, 402],
+  [/permission/, 403],
+  [/not_found/, 404],
+  [/invalid|content|policy|context_length/, 400],
+];
+
+function statusOf(error: unknown): number {
+  const { code, type, status } = record(error);
+  for (const said of [code, status]) {
+    const number = Number(
+      typeof said === "string" && /^\d{3}$/.test(said) ? said : said === null ? Number.NaN : said,
+    );
+    if (number >= 400 && number < 600) return number;
+  }
+  const words = `${String(type ?? "")} ${String(code ?? "")}`;
+  return kinds.find(([form]) => form.test(words))?.[1] ?? 500;
 }

@@ -5,6 +5,7 @@ import type { OpenedBy } from "../../platform/guard.ts";
 import type { Account } from "./account.ts";
 import type { Admission } from "./admit.ts";
 import type { Pass } from "./breakers.ts";
+import type { Tried } from "./choice.ts";
 import type { Caller, Exchange } from "./exchange.ts";
 import type { Subjects } from "./holds.ts";
 import type { Route, Target } from "./route.ts";
@@ -32,5 +33,5 @@ export type Leg = {
   /** The breaker's permission; told once how it went. */
   readonly pass: Pass;
   /** Who was asked before. */
-  readonly tried: readonly Target[];
+  readonly tried: readonly Tried[];
 };

@@ -17,7 +17,8 @@ const keptIdsMax = 1_000;
 const pieceTailBytes = 64 * 1024;
 
 /** As OpenAI's chunks say it; null in all but the last of a choice. */
-const finishReason = /"finish_reason"\s*:\s*"/;
+const isFinish = (events: Uint8Array): boolean =>
+  /"finish_reason"\s*:\s*"/.test(Buffer.from(events).toString("latin1"));
 
 type Pieces = { readonly tail: Uint8Array; length: number; readonly terminal: Sight["terminal"] };
 
@@ -36,6 +37,8 @@ export class Meter {
   #unreadBytes = 0;
   /** The end so far of an event that passes in pieces, where its usage stands, and what its beginning says of it. */
   #pieces: Pieces | null = null;
+  /** Whether what was folded last ended in a finish. */
+  #foldedFinish = false;
   readonly #keptIds = new Set<string>();
 
   constructor(wire: Wire) {
@@ -141,7 +144,7 @@ export class Meter {
   /** True when the last that was read says that the answer is complete, and only its numbers are still to come. */
   get hasFinished(): boolean {
     const last = this.#kept.at(-1);
-    return !this.#final && last !== undefined && finishReason.test(Buffer.from(last).toString("latin1"));
+    return !this.#final && (last === undefined ? this.#foldedFinish : isFinish(last));
   }
 
   /** The text of the answer so far, and the tokens of what came before it and was let go. */
@@ -171,6 +174,7 @@ export class Meter {
 
   #fold(): void {
     if (this.#keptBytes > 0) {
+      this.#foldedFinish = isFinish(this.#kept.at(-1) ?? new Uint8Array(0));
       const events = Buffer.concat(this.#kept)
         .toString("utf8")
         .split(/(?<=\r\n\r\n|\n\n|\r\r)/);

@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import { startGateway } from "../../testing/gateway.ts";
-import { bodyOf, event, eventStream, json, type Script } from "../../testing/provider-script.ts";
+import { bodyOf, event, eventStream, json, refusal, type Script } from "../../testing/provider-script.ts";
 
 const gateway = await startGateway({
   yaml: `
@@ -10,6 +10,7 @@ providers:
   claude: { kind: anthropic, base_url: "PROVIDER" }
 models:
   backed: { targets: [{ provider: openai, model: one }], fallbacks: [{ provider: spare, model: two }], retries: 0 }
+  patient: { targets: [{ provider: openai, model: one }], fallbacks: [{ provider: spare, model: two }], retries: 1 }
 prices:
   "openai/*": { input: 1, output: 2 }
   "spare/*": { input: 1, output: 2 }
@@ -100,12 +101,69 @@ test("an error under status 200 costs nothing, and another provider is asked whe
     ),
   );
   const alone = await robo.fetch("/v1/messages", post(message));
+
   expect(await alone.text()).toContain("overloaded_error");
   expect(await row(alone)).toMatchObject({ state: "failed", costNano: 0 });
 });
 
+test("an error under status 200 says by code or type what it would have been", async () => {
+  provider.script("two", whole("hi"));
+  const rows: [unknown, string][] = [
+    [{ message: "no credit", code: 402 }, "2"],
+    [{ message: "no key", code: "401" }, "2"],
+    [{ message: "wrong", code: "400" }, "1"],
+    [{ message: "wrong", type: "invalid_request_error" }, "1"],
+    [{ message: "slow down", type: "rate_limit_error" }, "2"],
+    ["out of memory", "2"],
+  ];
+  for (const [error, attempts] of rows) {
+    provider.script("one", json({ error }));
+    const response = await robo.chat({ model: "backed" });
+    expect([error, response.headers.get("x-specgate-attempts")]).toEqual([error, attempts]);
+  }
+  provider.script("one", json({ error: { message: "no key", code: 401 } }));
+  provider.script("two", json({ error: { message: "no key", code: 401 } }));
+  expect((await robo.chat({ model: "backed" })).status).toBe(502);
+  // Too many requests speak of nobody's health, whatever their status.
+  provider.script("crowded", json({ error: { message: "slow down", code: 429 } }));
+  for (let at = 0; at < 12; at++) expect((await robo.chat({ model: "openai/crowded" })).status).toBe(200);
+});
+
+test("a stream that was only announced before its error costs nothing, and tells no key", async () => {
+  const at = (type: string, more: object = {}) =>
+    event({ type, response: { id: "resp_1", usage: null, ...more } });
+  const failed = at("response.failed", {
+    status: "failed",
+    error: { code: "server_error", message: "sk-provider-secret" },
+  });
+  provider.script("m", {
+    headers: eventStream,
+    steps: [at("response.created"), { pause: 20 }, at("response.in_progress"), { pause: 20 }, failed],
+  });
+  const response = await robo.fetch(
+    "/v1/responses",
+    post({ model: "openai/m", stream: true, input: "hello" }),
+  );
+  const text = await response.text();
+  expect(text).toContain('"message":"[redacted]"');
+  expect(text).toContain("response.created");
+  expect(await row(response)).toMatchObject({ state: "failed", costNano: 0 });
+});
+
+test("a target that asked to be left alone is asked again when nobody else is left", async () => {
+  provider.script("one", refusal(429, { "retry-after": "1" }), whole("hi"));
+  provider.script("two", refusal(500));
+  const response = await robo.chat({ model: "patient" });
+  expect([response.status, response.headers.get("x-specgate-attempts")]).toEqual([200, "3"]);
+  provider.script("one", { status: 308, headers: { location: "http://127.0.0.1:9/" }, steps: [] });
+  provider.script("two", whole("hi"));
+  expect((await robo.chat({ model: "patient" })).headers.get("x-specgate-attempts")).toBe("2");
+});
+
 test("whoever closes at the finish is not billed by guess when the provider tells at once what it used", async () => {
-  const finish = event({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] });
+  const finish = event({
+    choices: [{ index: 0, delta: { content: words.repeat(20) }, finish_reason: "stop" }],
+  });
   const told = event({ choices: [], usage: { ...usage, prompt_tokens: 7 } });
   for (const [pause, state] of [
     [20, "settled"],

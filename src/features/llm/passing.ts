@@ -16,11 +16,13 @@ import {
   relayLarge,
   usageInTail,
 } from "./document.ts";
-import { type ErrorAnswer, errorInBody, errorInChunk, isPassingError } from "./error-answer.ts";
+import { type ErrorAnswer, errorInBody, errorInChunk } from "./error-answer.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Leg } from "./leg.ts";
 import { isPassing } from "./provider-failure.ts";
 import { relayStream } from "./relay.ts";
+
+const shortBytesMax = 16 * 1024;
 
 /** A 2xx, or the error that it is in truth. Throws a Failure for what is neither JSON nor a stream, or is broken before it began. */
 export async function passAnswer(leg: Leg, upstream: Response): Promise<Response | ErrorAnswer> {
@@ -79,10 +81,10 @@ async function passStream(leg: Leg, upstream: Response): Promise<Response | Erro
     throw new Failure("upstream", "provider_error", "The provider answered with an empty stream.");
   exchange.touch();
   const first = { reader, chunk: read.value };
-  const error = errorInChunk(call.wire, read.value);
-  if (error !== null)
+  const status = errorInChunk(call.wire, read.value);
+  if (status !== null)
     return {
-      isPassing: isPassingError(error),
+      status,
       pass: () => beginStream(leg, upstream, first),
       drop: () => void reader.cancel().catch(() => {}),
     };
@@ -103,6 +105,7 @@ async function beginStream(
   const body = relayStream(exchange, reader, chunk, {
     wire: call.wire,
     hideUsage: leg.hideUsage,
+    safe: (bytes) => withoutKey(bytes, leg.target.config?.apiKey?.reveal() ?? ""),
     trailer: asksMeta ? (settled) => metaComment(exchange, settled) : null,
     over: call.admission.release,
   });
@@ -111,7 +114,8 @@ async function beginStream(
 
 async function passDocument(leg: Leg, upstream: Response): Promise<Response | ErrorAnswer> {
   const { exchange, call } = leg;
-  leg.pass.began();
+  // What is short is here at once, and only then says whether the provider is well.
+  if (!(Number(upstream.headers.get("content-length") ?? Number.NaN) <= shortBytesMax)) leg.pass.began();
   const touch = () => {
     exchange.hasBody = true;
     exchange.touch();
@@ -122,10 +126,10 @@ async function passDocument(leg: Leg, upstream: Response): Promise<Response | Er
   if (document.more !== null)
     return await passLarge(leg, upstream, { first: document.bytes, more: document.more });
   const body = parseDocument(document.bytes);
-  const error = errorInBody(call.wire, body);
-  if (error !== null)
+  const status = errorInBody(call.wire, body);
+  if (status !== null)
     return {
-      isPassing: isPassingError(error),
+      status,
       pass: () => passRefusal(leg, upstream, document.bytes),
       drop: () => {},
     };

@@ -47,14 +47,13 @@ export const isPassing = (status: number): boolean =>
  * Who may turn an error into an answer: anyone, the same target `again` included; only another one (`elsewhere`); or
  * `nobody`. The provider's own word (`x-should-retry`, which the SDKs heed too) is worth more than its status.
  */
-export function remedyOf({ status, headers }: Response): "again" | "elsewhere" | "nobody" {
-  const word = headers.get("x-should-retry");
+export function remedyOf(status: number, word: string | null): "again" | "elsewhere" | "nobody" {
   if (word === "true") return "again";
   if (isPassing(status)) return word === "false" ? "elsewhere" : "again";
-  return operatorsOwn.has(status) ? "elsewhere" : "nobody";
+  return operatorsOwn.has(status) || status < 400 ? "elsewhere" : "nobody";
 }
 
-/** Credential, credit, permission and model are the gateway's own at a provider, and another one has others. */
+/** Credential, credit, permission and model are the gateway's own at a provider, as is the address; another one has others. */
 const operatorsOwn = new Set([401, 402, 403, 404]);
 
 /** A provider's 401. The caller's credential is good, and no answer may say otherwise. */

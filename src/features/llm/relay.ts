@@ -5,9 +5,10 @@
  * and ends a broken stream with an error event. It pulls: a slow caller slows the provider, and memory stays flat.
  * Written by hand on a reader, not on generators: a hang-up in a `for await` takes the whole process down.
  */
-import { holds, latin1 } from "../../platform/bytes.ts";
+import { latin1 } from "../../platform/bytes.ts";
 import { asFailure, Failure } from "../../platform/failure.ts";
 import type { ByteReader } from "./document.ts";
+import { beginsAnswer } from "./error-answer.ts";
 import type { Exchange, Settled } from "./exchange.ts";
 import { SseSplitter } from "./sse.ts";
 import type { Wire } from "./wire.ts";
@@ -16,6 +17,8 @@ export type RelayOptions = {
   readonly wire: Wire;
   /** True when the gateway set `include_usage` and the caller did not ask. */
   readonly hideUsage: boolean;
+  /** What may leave of an error. */
+  readonly safe: (event: Uint8Array) => Uint8Array;
   /** A comment to send just before the end, once the numbers are known. */
   readonly trailer: ((settled: Settled) => Uint8Array) | null;
   /** Called once, when the stream is over either way. */
@@ -23,7 +26,6 @@ export type RelayOptions = {
 };
 
 const keepAlive = new TextEncoder().encode(": keep-alive\n\n");
-const dataField = Buffer.from("data:");
 const blankLine = new TextEncoder().encode("\n\n");
 /** How long usage may still come after the terminal event. */
 const lateUsageMs = 250;
@@ -105,7 +107,7 @@ class StreamRelay {
         }
         const passed = chunk === null ? this.#last() : this.#take(chunk);
         if (passed !== null && passed.length > 0) {
-          this.#hasBegun ||= holds(passed, dataField);
+          this.#hasBegun ||= beginsAnswer(passed);
           this.#ending = (this.#ending + latin1(passed, Math.max(0, passed.length - 4), passed.length)).slice(
             -4,
           );
@@ -216,7 +218,10 @@ class StreamRelay {
       : this.#exchange.end("answered"));
     if (this.#closed) return;
     if (this.#options.trailer) this.#add(controller, this.#options.trailer(settled));
-    if (this.#held !== null) controller.enqueue(Buffer.concat(this.#held));
+    if (this.#held !== null) {
+      const held = Buffer.concat(this.#held);
+      controller.enqueue(this.#failed ? this.#options.safe(held) : held);
+    }
     this.#close();
     controller.close();
   }
