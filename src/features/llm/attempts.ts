@@ -263,6 +263,7 @@ export class Attempts {
       requestText: requestText(call),
       caller: call.caller,
       unseen: call.account.hold === null ? null : unseenOf(asked, target.model),
+      asksApart: asked.pricedApart !== null,
       priceOf: (model) => this.#needs.prices.find(target.provider, model),
       noted: (usage, cost, kept) => this.#needs.noted({ call: call.opened, start, usage, cost, kept }),
     });
@@ -293,7 +294,7 @@ export class Attempts {
       stream: asked.stream,
       trace_id: call.traceId,
       idempotency_key: request.headers.get("idempotency-key")?.slice(0, 255) ?? null,
-      prices: asked.pricedApart === null ? this.#needs.prices.find(target.provider, target.model) : null,
+      prices: this.#needs.prices.find(target.provider, target.model),
       input_est: Math.ceil(asked.bytes.length / 4),
       hold: account.held,
       periods: account.hold === null ? null : [...account.hold.periods],

@@ -41,6 +41,7 @@ async function relayed(
     requestText: () => "",
     caller,
     unseen: null,
+    asksApart: false,
     priceOf: () => null,
     noted,
   });

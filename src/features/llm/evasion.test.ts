@@ -151,7 +151,12 @@ test("under a hard budget nobody chooses a dearer price than the one that is kno
     // Where no hard budget applies it is the caller's own affair, and nobody knows its price.
     const passed = await send(mallory, "chat/completions", body);
     expect(passed.headers.get("x-specgate-cost-usd")).toBeNull();
-    expect(await row(passed)).toMatchObject({ state: "settled", input: 9, costNano: null, prices: null });
+    expect(await row(passed)).toMatchObject({
+      state: "settled",
+      input: 9,
+      costNano: null,
+      chargedNano: 15_000,
+    });
   }
   const told = () => gateway.database.sql`
     select 1 from alarms where type = 'price.unknown' and payload ->> 'model' = 'm'`;

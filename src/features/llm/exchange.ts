@@ -51,6 +51,7 @@ export type ExchangeCall = {
   caller: Caller;
   /** What a cut answer tells too little of; null without a hard budget, where nothing hangs on it. */
   unseen: Unseen | null;
+  asksApart: boolean;
   /** What another model costs at the same provider. */
   priceOf: (model: string) => PriceSnapshot | null;
   /** Told of the numbers before END is written, with ids of what the provider keeps. */
@@ -301,15 +302,14 @@ export class Exchange {
 
   async #record(end: Last): Promise<Settled> {
     const { ending, error, usage, isLast } = end;
-    const { start, account, unseen, priceOf, noted } = this.#call;
+    const { start, account, noted } = this.#call;
     const isCutHere = this.#isCallersDoing || this.#failure !== null;
-    const { meter } = this;
-    const outcome = outcomeOf({ ending, usage, start, account, meter, unseen, priceOf, isCutHere });
+    const outcome = outcomeOf({ ...this.#call, ending, usage, meter: this.meter, isCutHere });
     const { state, cost } = outcome;
     const delivery = ending === "answered" ? "whole" : this.#delivery;
     const duration_ms = Math.round(end.endedAt - account.startedAt);
     const sum = account.add(outcome);
-    const kept = meter.keptIds;
+    const kept = this.meter.keptIds;
     if (usage !== null) noted(usage, cost, kept);
     await this.#needs.books.end({
       t: "end",

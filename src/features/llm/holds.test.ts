@@ -127,7 +127,7 @@ test("under a hard budget who has no price is left out, and without one the pric
   await Bun.sleep(300);
   const told = await gateway.database.sql`select payload from alarms where type = 'price.unknown'`;
   expect(told.map(({ payload }) => payload)).toEqual([
-    { provider: "spare", model: "unpriced", request_id: free.headers.get("x-request-id") },
+    { provider: "spare", model: "unpriced", price_of: "model", request_id: free.headers.get("x-request-id") },
   ]);
   await budget(1_000_000_000);
   const bound = await robo.chat({ model: "mixed", ...ask });

@@ -191,7 +191,8 @@ const pricedApart = (key: string): Failure => {
 };
 
 const boughtBeside = ({ path, name }: BoughtBeside): Failure => {
-  const message = `\`${name}\` costs something beside the model's tokens, and a hard budget applies to this call. Leave it out.`;
+  const hint = name === "web_search" ? ' In Codex, `web_search = "disabled"` in config.toml does that.' : "";
+  const message = `\`${name}\` costs something beside the model's tokens, and a hard budget applies to this call. Leave it out.${hint}`;
   return new Failure("price", "price_unknown", message, {
     errors: [{ path, code: "price_unknown", message }],
   });

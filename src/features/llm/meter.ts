@@ -26,7 +26,7 @@ export class Meter {
   readonly #wire: Wire;
   #usage: Usage | null = null;
   #passes: readonly Pass[] = [];
-  #isPricedApart = false;
+  #isPricedApart: boolean | null = null;
   #final = false;
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
@@ -55,8 +55,8 @@ export class Meter {
     return this.#passes;
   }
 
-  /** True when the provider said that the model's own price does not hold. */
-  get isPricedApart(): boolean {
+  /** Whether the provider took another price than the model's own; null where it did not say. */
+  get isPricedApart(): boolean | null {
     return this.#isPricedApart;
   }
 
@@ -157,7 +157,7 @@ export class Meter {
   #take({ passes, isPricedApart, ...usage }: Report): void {
     this.#usage = mergeUsage(this.#usage, usage);
     this.#passes = passes ?? this.#passes;
-    this.#isPricedApart ||= isPricedApart === true;
+    this.#isPricedApart = isPricedApart ?? this.#isPricedApart;
   }
 
   #firstPiece(piece: Uint8Array): Pieces {

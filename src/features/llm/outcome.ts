@@ -19,6 +19,8 @@ export type Finished = {
   readonly unseen: Unseen | null;
   /** What another model costs at the same provider. */
   readonly priceOf: (model: string) => PriceSnapshot | null;
+  /** Whether the caller asked for another price than the model's own; what the provider took is worth more. */
+  readonly asksApart: boolean;
   /** False where the provider broke off by itself; the gateway's own clock counts as ours. */
   readonly isCutHere: boolean;
 };
@@ -30,11 +32,13 @@ export const isFree = ({ endpoint }: StartRecord): boolean => endpoint === "mess
 export const isText = ({ endpoint }: StartRecord): boolean => endpoint !== "embeddings";
 
 export function outcomeOf(finished: Finished): Outcome {
-  const { ending, usage, start, account, meter, unseen, isCutHere } = finished;
+  const { ending, usage, start, account, meter, unseen, asksApart, isCutHere } = finished;
   const state = stateOf(ending, start, meter);
   if (state === "failed" || isFree(start)) return { state, cost: 0, charged: 0 };
-  const cost = billOf(usage, finished);
-  if (account.hold === null) return { state, cost, charged: cost };
+  const atOwnPrice = billOf(usage, finished);
+  // Nobody knows the cost then, and a budget counts the least that it can be taken for.
+  const cost = (meter.isPricedApart ?? asksApart) ? null : atOwnPrice;
+  if (account.hold === null) return { state, cost, charged: atOwnPrice };
   const { nano } = account.hold;
   const wasCut = ending !== "answered" && !meter.isFinal;
   if (state === "unknown" || cost === null) return { state, cost, charged: nano };
@@ -48,7 +52,6 @@ export function outcomeOf(finished: Finished): Outcome {
 }
 
 function billOf(usage: Usage | null, { start, meter, priceOf }: Finished): NanoUsd | null {
-  if (meter.isPricedApart) return null;
   const passes = meter.passes.map(({ usage, model }) => ({
     usage,
     prices: model === null ? start.prices : priceOf(model),

@@ -6,7 +6,7 @@
  * knows the cost, and fees are in no book.
  */
 import { type Member, parseMember } from "../../platform/json.ts";
-import { type Outline, outlineOf, stringAt } from "./outline.ts";
+import { type Outline, type OutlineMember, outlineOf, stringAt } from "./outline.ts";
 import { ownTools } from "./unseen.ts";
 
 /** What each may say without a change of price, in any case but lower than the model's own; none where it must not be there. */
@@ -41,7 +41,7 @@ const wordBytesMax = 64;
 /** The key, or null when the model's own price holds. */
 export function pricedApartBy(bytes: Uint8Array, members: readonly Member[]): string | null {
   const apart = members.find((member) => {
-    if (member.kind === "null" || !Object.hasOwn(plain, member.key)) return false;
+    if (member.kind === "null" || !Object.hasOwn(plain, member.key) || isEmpty(bytes, member)) return false;
     return !(plain[member.key]?.has(wordAt(bytes, member)) ?? false);
   });
   return apart?.key ?? null;
@@ -63,8 +63,33 @@ export function boughtBesideBy(bytes: Uint8Array, members: readonly Member[]): B
   return name === null ? null : { path: "tools", name: name.slice(0, wordBytesMax) };
 }
 
-const isOff = (bytes: Uint8Array, member: Member): boolean =>
-  member.kind === "null" || (member.kind === "boolean" && parseMember(bytes, member) === false);
+/** Nothing asked for, false, an empty list, or a search whose mode is `off`, as xAI has it. */
+function isOff(bytes: Uint8Array, member: Member): boolean {
+  if (member.kind === "null" || isEmpty(bytes, member)) return true;
+  if (member.end - member.start > wordBytesMax) return false;
+  const said = parseMember(bytes, member);
+  return (
+    said === false || (typeof said === "object" && said !== null && "mode" in said && said.mode === "off")
+  );
+}
+
+function isEmpty(bytes: Uint8Array, { kind, start }: Member): boolean {
+  if (kind !== "array") return false;
+  const found = outlineOf(bytes, start);
+  return found.kind === "array" && found.items.length === 0;
+}
+
+/** A shell that the caller runs itself (OpenAI's `environment: {type: "local"}`). */
+const isLocal = (bytes: Uint8Array, members: readonly OutlineMember[]): boolean =>
+  members.some(
+    ([key, value]) =>
+      key === "environment" &&
+      value.kind === "object" &&
+      value.members.length === 1 &&
+      value.members.every(
+        ([name, word]) => name === "type" && word.kind === "string" && stringAt(bytes, word) === "local",
+      ),
+  );
 
 /** The type of a tool that has a fee, or that another model works in; those inside a group of tools are looked at too. */
 function dearTool(bytes: Uint8Array, tools: Outline): string | null {
@@ -76,6 +101,7 @@ function dearTool(bytes: Uint8Array, tools: Outline): string | null {
         key === name && value.kind === "string" ? [stringAt(bytes, value)] : [],
       );
     const types = wordsOf("type");
+    if (types.length === 1 && types[0] === "shell" && isLocal(bytes, tool.members)) continue;
     const dear = types.find((type) => !ownTools.test(type) && !freeTools.test(type));
     if (dear !== undefined) return dear;
     const [model] = wordsOf("model");

@@ -347,6 +347,8 @@ test("a body that asks for another price than its model's says by which key", ()
     ["service_tier", null],
     ["speed", "standard"],
     ["models", null],
+    ["models", []],
+    ["fallbacks", []],
     ["metadata", { models: ["x"] }],
   ];
   for (const [key, value] of plain)
@@ -385,6 +387,10 @@ test("a body that buys more than tokens says what, and no tool of the caller's o
   ];
   const caller = { name: "read", input_schema: { type: "object", model: "x" } };
   expect(bought({ tools: [own, caller, ...free.map((type) => ({ type }))] })).toBeNull();
-  expect(bought({ tools: null, plugins: null, enable_search: false })).toBeNull();
+  expect(
+    bought({ tools: null, plugins: [], enable_search: false, search_parameters: { mode: "off" } }),
+  ).toBeNull();
+  const shell = (type: string) => bought({ tools: [{ type: "shell", environment: { type } }] });
+  expect([shell("local"), shell("container_auto")]).toEqual([null, { path: "tools", name: "shell" }]);
   expect(codeOf('{"model":"a","Tools":[]}')).toBe("invalid_request");
 });

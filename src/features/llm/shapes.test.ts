@@ -247,6 +247,7 @@ test("a provider that took another price than the model's own says so", () => {
   };
   const counts = { input_tokens: 1, output_tokens: 1 };
   for (const [service_tier, isKnown] of [
+    ["auto", null],
     ["default", false],
     ["scale", false],
     ["priority", true],
@@ -255,7 +256,7 @@ test("a provider that took another price than the model's own says so", () => {
     expect(isApart("chat/completions", { service_tier, usage })).toBe(isKnown);
     expect(isApart("responses", { service_tier, usage: counts })).toBe(isKnown);
     // Anthropic's is paid for beforehand.
-    expect(isApart("messages", { usage: { ...counts, service_tier } })).toBe(false);
+    expect(isApart("messages", { usage: { ...counts, service_tier } })).toBe(null);
   }
   expect(isApart("messages", { usage: { ...counts, speed: "fast" } })).toBe(true);
   expect(isApart("messages", { usage: { ...counts, speed: "standard" } })).toBe(false);

@@ -38,9 +38,11 @@ export function createSpending(needs: SpendingNeeds): Noted {
     if (kept.length > 0) needs.states.remember(start.provider, kept, ownerOf(start));
     if (cost !== null) return;
     const { provider, model, req } = start;
-    const once = `price.unknown:${provider}/${model}:${start.at.slice(0, 10)}`;
+    // Where the model's own price is known, it is this call's that is not, and no price that somebody sets would end that.
+    const price_of = start.prices === null ? "model" : "call";
+    const once = `price.unknown:${price_of}:${provider}/${model}:${start.at.slice(0, 10)}`;
     if (!isNews(provider, once, Date.parse(start.at))) return;
-    needs.raise({ type: "price.unknown", once, payload: { provider, model, request_id: req } });
+    needs.raise({ type: "price.unknown", once, payload: { provider, model, price_of, request_id: req } });
   };
 }
 

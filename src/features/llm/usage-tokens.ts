@@ -10,7 +10,9 @@ import { isObject, list, noUsage, type Report, record, tokens } from "./wire.ts"
 /** A provider tells which tier it took, also where the caller left that to it or to the project's settings. */
 export function usageOfChunk(chunk: Record<string, unknown>): Report | null {
   const usage = usageIn(chunk);
-  return usage !== null && chunk.service_tier === "priority" ? { ...usage, isPricedApart: true } : usage;
+  const { service_tier: tier } = chunk;
+  if (usage === null || typeof tier !== "string" || tier === "auto") return usage;
+  return { ...usage, isPricedApart: tier === "priority" };
 }
 
 /** Where OpenAI puts it; else Groq's `x_groq` (console.groq.com), or Moonshot's, inside the last choice. */

@@ -109,7 +109,7 @@ function usageOf(usage: Record<string, unknown>): Report | null {
   return {
     ...all,
     ...(passes.length > 0 ? { passes } : {}),
-    ...(usage.speed === "fast" ? { isPricedApart: true } : {}),
+    ...(typeof usage.speed === "string" ? { isPricedApart: usage.speed === "fast" } : {}),
   };
 }
 

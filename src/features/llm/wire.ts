@@ -15,7 +15,7 @@ export type Pass = {
 export type Report = Usage & {
   /** Their tokens are among the others. */
   readonly passes?: readonly Pass[];
-  /** True when the provider says that it took another price than the model's own. */
+  /** Whether the provider took another price than the model's own; left out where it does not say. */
   readonly isPricedApart?: boolean;
 };
 
