@@ -103,7 +103,7 @@ export type CloseRecord = {
   state: "unknown" | FinalState;
   status: number | null;
   cost: number | null;
-  /** Nano-USD charged to budgets, which under a hard one can be the hold. */
+  /** Nano-USD charged to budgets: the model's own price where the cost is not known, and under a hard one perhaps the hold. */
   charged: number | null;
   delivery: Delivery;
   duration_ms: number;

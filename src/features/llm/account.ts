@@ -1,8 +1,9 @@
 /**
  * One request over all of its attempts: since when a provider is being asked, what is held for it, what it has come to.
  *
- * `cost` is what is known of the bill. `charged` is what budgets pay: without a hard budget the same; under one also the
- * hold of every attempt that may have been billed unseen, and of a call that was cut off where nobody sees what it used.
+ * `cost` is what is known of the bill. `charged` is what budgets pay: the same, or the model's own price where the call has
+ * another one that nobody knows; under a hard budget also the hold of every attempt that may have been billed unseen, and of
+ * a call that was cut off where nobody sees what it used.
  */
 import type { FinalState, Usage } from "../../db/ledger.ts";
 import type { NanoUsd } from "../../platform/money.ts";

@@ -263,9 +263,9 @@ export class Attempts {
       requestText: requestText(call),
       caller: call.caller,
       unseen: call.account.hold === null ? null : unseenOf(asked, target.model),
-      asksApart: asked.pricedApart !== null,
+      asksApart: asked.pricedApart,
       priceOf: (model) => this.#needs.prices.find(target.provider, model),
-      noted: (usage, cost, kept) => this.#needs.noted({ call: call.opened, start, usage, cost, kept }),
+      noted: (noted) => this.#needs.noted({ call: call.opened, start, ...noted }),
     });
     return { call, target, exchange, hideUsage: setUsage, body, pass, tried };
   }

@@ -41,9 +41,9 @@ async function relayed(
     requestText: () => "",
     caller,
     unseen: null,
-    asksApart: false,
+    asksApart: [],
     priceOf: () => null,
-    noted,
+    noted: ({ usage }) => noted(usage),
   });
   let next = 1;
   const reader = {

@@ -128,12 +128,14 @@ export function relayLarge(
   );
 }
 
-/** The last object called "usage" in the end of a document too large to parse. */
+/** The last object called "usage" in the end of a document too large to parse, and the tier that stands beside it. */
 export function usageInTail(tail: Uint8Array): unknown {
   const text = Buffer.from(tail).toString("utf8");
   const found = /"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})(?![\s\S]*"usage"\s*:)/.exec(text);
   try {
-    return found?.[1] ? { usage: JSON.parse(found[1]) } : {};
+    if (!found?.[1]) return {};
+    const [, service_tier] = [...text.matchAll(/"service_tier"\s*:\s*"(\w{1,64})"/g)].at(-1) ?? [];
+    return { usage: JSON.parse(found[1]), service_tier };
   } catch {
     return {};
   }

@@ -175,6 +175,8 @@ test("what costs more than tokens is refused under a hard budget by its name, an
     ["web_search", { tools: [{ type: "function", function: { name: "f" } }, { type: "web_search" }] }],
     ["image_generation", { tools: [{ type: "image_generation", model: "gpt-image-1" }] }],
     ["plugins", { plugins: [{ id: "web" }] }],
+    // As Codex sends it unless told otherwise; a search in the cache has the same fee.
+    ["web_search", { tools: [{ type: "web_search", external_web_access: false }] }],
   ];
   for (const [name, more] of bodies) {
     const body = { model: "openai/m", messages: [], max_tokens: 5, ...more };
@@ -182,22 +184,35 @@ test("what costs more than tokens is refused under a hard budget by its name, an
     const { error } = (await response.json()) as Refused;
     expect([response.status, error.code]).toEqual([400, "price_unknown"]);
     expect(error.message).toStartWith(`\`${name}\` costs something beside the model's tokens`);
+    expect(error.message.includes('`web_search = "disabled"`')).toBe(name === "web_search");
     expect(await row(await send(mallory, "chat/completions", body))).toMatchObject({ costNano: 15_000 });
   }
   expect(provider.received.length).toBe(asked + bodies.length);
 });
 
-test("a tier that the provider chose by itself has no known price", async () => {
+test("what the provider says of its tier is worth more than what was asked, and says nothing of the rest", async () => {
   const usage = { prompt_tokens: 9, completion_tokens: 3 };
   const choices = [{ index: 0, message: { role: "assistant", content: "hi" } }];
-  const body = { model: "openai/m", messages: [] };
-  for (const [service_tier, costNano] of [
-    ["default", 15_000],
-    ["priority", null],
+  for (const [asked, service_tier, costNano] of [
+    [{}, "default", 15_000],
+    [{}, "priority", null],
+    [{ service_tier: "priority" }, "default", 15_000],
+    [{ service_tier: "performance" }, "performance", null],
+    [{ models: ["openai/o1-pro"] }, "default", null],
   ] as const) {
     provider.script("m", json({ choices, service_tier, usage }));
-    const response = await send(mallory, "chat/completions", body);
-    expect(await row(response)).toMatchObject({ state: "settled", costNano });
+    const response = await send(mallory, "chat/completions", { model: "openai/m", messages: [], ...asked });
+    expect(await row(response)).toMatchObject({ state: "settled", costNano, chargedNano: 15_000 });
+  }
+  for (const [inference_geo, costNano] of [
+    ["global", 15_000],
+    ["us", null],
+  ] as const) {
+    const usage = { input_tokens: 9, output_tokens: 3, speed: "standard", inference_geo };
+    provider.script("cheap", json({ content: [], usage }));
+    const body = { model: "claude/cheap", max_tokens: 5, messages: [], speed: "fast", inference_geo: "us" };
+    const response = await send(mallory, "messages", body);
+    expect(await row(response)).toMatchObject({ state: "settled", costNano, chargedNano: 15_000 });
   }
 });
 
@@ -214,11 +229,28 @@ test("an adviser has the price of its own model, which a hard budget cannot know
   };
   const known = await row(await ask(mallory, "dear"));
   expect(known).toMatchObject({ state: "settled", input: 18, output: 6, costNano: 15_000 + 1_500_000 });
-  expect(await row(await ask(mallory, "nobody"))).toMatchObject({ state: "settled", costNano: null });
+  // It is taken to cost what the model does, and it is its own price that is missing.
+  const unknown = await ask(mallory, "nobody");
+  expect(await row(unknown)).toMatchObject({ state: "settled", costNano: null, chargedNano: 30_000 });
+  const told = () => gateway.database.sql`
+    select payload from alarms where payload ->> 'request_id' = ${unknown.headers.get("x-request-id")}`;
+  for (let tries = 0; (await told()).length === 0 && tries < 40; tries++) await Bun.sleep(50);
+  expect((await told())[0]?.payload).toMatchObject({
+    provider: "claude",
+    model: "nobody",
+    price_of: "model",
+  });
   const refused = await ask(robo, "dear");
   const { error } = (await refused.json()) as Refused;
   expect([refused.status, error.message]).toEqual([
     400,
     expect.stringContaining("`advisor_20260301` costs something beside the model's tokens"),
   ]);
+});
+
+test("a hard budget is charged no less than the model's own price where the answer had another", async () => {
+  const usage = { prompt_tokens: 2_000, completion_tokens: 3 };
+  provider.script("m", json({ choices: [], service_tier: "priority", usage }));
+  const response = await send(robo, "chat/completions", { model: "openai/m", messages: [], max_tokens: 5 });
+  expect(await row(response)).toMatchObject({ state: "settled", costNano: null, chargedNano: 2_006_000 });
 });

@@ -25,7 +25,7 @@ function exchangeIn(books: Books, more: Partial<ExchangeCall> = {}) {
       timeouts: defaultTimeouts,
       account: new Account(performance.now(), null),
       unseen: null,
-      asksApart: false,
+      asksApart: [],
       priceOf: () => null,
       noted: () => {},
       wire: chatWire,

@@ -13,8 +13,9 @@ import type { Account } from "./account.ts";
 import { type CountTokens, roughTokens } from "./count.ts";
 import { marksOf } from "./kept-marks.ts";
 import { Meter } from "./meter.ts";
-import { isFree, isText, outcomeOf } from "./outcome.ts";
+import { isFree, isText, outcomeOf, unpricedModel } from "./outcome.ts";
 import { callerLeft } from "./rest.ts";
+import type { Attempt } from "./spending.ts";
 import type { Unseen } from "./unseen.ts";
 import type { Watch } from "./watch.ts";
 import { noUsage, type Wire } from "./wire.ts";
@@ -51,11 +52,11 @@ export type ExchangeCall = {
   caller: Caller;
   /** What a cut answer tells too little of; null without a hard budget, where nothing hangs on it. */
   unseen: Unseen | null;
-  asksApart: boolean;
+  asksApart: readonly string[];
   /** What another model costs at the same provider. */
   priceOf: (model: string) => PriceSnapshot | null;
   /** Told of the numbers before END is written, with ids of what the provider keeps. */
-  noted: (usage: Usage, cost: NanoUsd | null, kept: readonly string[]) => void;
+  noted: (noted: Pick<Attempt, "usage" | "cost" | "unpriced" | "kept">) => void;
 };
 
 const heartbeatMs = 15_000;
@@ -310,7 +311,8 @@ export class Exchange {
     const duration_ms = Math.round(end.endedAt - account.startedAt);
     const sum = account.add(outcome);
     const kept = this.meter.keptIds;
-    if (usage !== null) noted(usage, cost, kept);
+    const unpriced = unpricedModel({ ...this.#call, meter: this.meter });
+    if (usage !== null) noted({ usage, cost, unpriced, kept });
     await this.#needs.books.end({
       t: "end",
       req: start.req,

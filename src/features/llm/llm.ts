@@ -142,7 +142,8 @@ export class Completions {
     { asked }: Admission,
   ): Promise<{ route: Route; hold: Hold | null }> {
     const { holds, watch, prices } = this.#needs;
-    if (asked.pricedApart !== null) throw pricedApart(asked.pricedApart);
+    const [apart] = asked.pricedApart;
+    if (apart !== undefined) throw pricedApart(apart);
     if (asked.boughtBeside !== null) throw boughtBeside(asked.boughtBeside);
     const bounded = worstCase(asked, route, prices);
     if (bounded === null) throw priceUnknown(asked.model);

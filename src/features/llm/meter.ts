@@ -8,7 +8,7 @@ import type { Usage } from "../../db/ledger.ts";
 import { holds } from "../../platform/bytes.ts";
 import { roughTokens } from "./count.ts";
 import { usageInTail } from "./document.ts";
-import { mergeUsage, type Pass, type Report, type Sight, type Wire } from "./wire.ts";
+import { mergeUsage, type Pass, type PricedApart, type Report, type Sight, type Wire } from "./wire.ts";
 
 const keptBytesMax = 16 * 1024;
 const textCharsMax = 256 * 1024;
@@ -26,7 +26,7 @@ export class Meter {
   readonly #wire: Wire;
   #usage: Usage | null = null;
   #passes: readonly Pass[] = [];
-  #isPricedApart: boolean | null = null;
+  #pricedApart: PricedApart = {};
   #final = false;
   #kept: Uint8Array[] = [];
   #keptBytes = 0;
@@ -55,9 +55,8 @@ export class Meter {
     return this.#passes;
   }
 
-  /** Whether the provider took another price than the model's own; null where it did not say. */
-  get isPricedApart(): boolean | null {
-    return this.#isPricedApart;
+  get pricedApart(): PricedApart {
+    return this.#pricedApart;
   }
 
   /** True once the numbers are those of the whole answer, so that a cut after this point changes nothing. */
@@ -154,10 +153,10 @@ export class Meter {
     return { text: this.#text, foldedTokens: this.#foldedTokens + unreadTokens };
   }
 
-  #take({ passes, isPricedApart, ...usage }: Report): void {
+  #take({ passes, pricedApart, ...usage }: Report): void {
     this.#usage = mergeUsage(this.#usage, usage);
     this.#passes = passes ?? this.#passes;
-    this.#isPricedApart = isPricedApart ?? this.#isPricedApart;
+    this.#pricedApart = { ...this.#pricedApart, ...pricedApart };
   }
 
   #firstPiece(piece: Uint8Array): Pieces {

@@ -19,8 +19,8 @@ export type Finished = {
   readonly unseen: Unseen | null;
   /** What another model costs at the same provider. */
   readonly priceOf: (model: string) => PriceSnapshot | null;
-  /** Whether the caller asked for another price than the model's own; what the provider took is worth more. */
-  readonly asksApart: boolean;
+  /** The words by which the caller asked for another price than the model's own. */
+  readonly asksApart: readonly string[];
   /** False where the provider broke off by itself; the gateway's own clock counts as ours. */
   readonly isCutHere: boolean;
 };
@@ -32,16 +32,16 @@ export const isFree = ({ endpoint }: StartRecord): boolean => endpoint === "mess
 export const isText = ({ endpoint }: StartRecord): boolean => endpoint !== "embeddings";
 
 export function outcomeOf(finished: Finished): Outcome {
-  const { ending, usage, start, account, meter, unseen, asksApart, isCutHere } = finished;
+  const { ending, usage, start, account, meter, unseen, isCutHere } = finished;
   const state = stateOf(ending, start, meter);
   if (state === "failed" || isFree(start)) return { state, cost: 0, charged: 0 };
   const atOwnPrice = billOf(usage, finished);
-  // Nobody knows the cost then, and a budget counts the least that it can be taken for.
-  const cost = (meter.isPricedApart ?? asksApart) ? null : atOwnPrice;
+  // Where nobody knows the cost, a budget counts the least that it can be taken for.
+  const cost = isApart(finished) || unpricedModel(finished) !== null ? null : atOwnPrice;
   if (account.hold === null) return { state, cost, charged: atOwnPrice };
   const { nano } = account.hold;
   const wasCut = ending !== "answered" && !meter.isFinal;
-  if (state === "unknown" || cost === null) return { state, cost, charged: nano };
+  if (state === "unknown" || cost === null) return { state, cost, charged: Math.max(nano, atOwnPrice ?? 0) };
   if (!wasCut || usage === null) return { state, cost, charged: cost };
   // Of a document nothing is known before its end, and a provider that breaks off writes its bill all the same.
   if (!start.stream) return { state, cost, charged: Math.max(nano, cost) };
@@ -51,10 +51,21 @@ export function outcomeOf(finished: Finished): Outcome {
   return { state, cost, charged: billOf(withUncertainty(usage), finished) };
 }
 
+/** What the provider says of a word is worth more than what was asked by it. */
+const isApart = ({ asksApart, meter: { pricedApart } }: Finished): boolean =>
+  Object.values(pricedApart).includes(true) || asksApart.some((word) => pricedApart[word] !== false);
+
+/** Whose price is missing: the call's own model, or one that advised it. */
+export function unpricedModel({ start, meter, priceOf }: Pick<Finished, "start" | "meter" | "priceOf">) {
+  if (start.prices === null) return start.model;
+  return meter.passes.find(({ model }) => model !== null && priceOf(model) === null)?.model ?? null;
+}
+
+/** An adviser whose price is not known is taken to cost what the model does. */
 function billOf(usage: Usage | null, { start, meter, priceOf }: Finished): NanoUsd | null {
   const passes = meter.passes.map(({ usage, model }) => ({
     usage,
-    prices: model === null ? start.prices : priceOf(model),
+    prices: (model === null ? null : priceOf(model)) ?? start.prices,
   }));
   return costOf(usage, start.prices, passes);
 }

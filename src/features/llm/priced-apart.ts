@@ -3,7 +3,7 @@
  * faster mode, another model in its place; and what is bought beside them, a tool with a fee or a second model's work.
  *
  * Where a budget must know the price beforehand neither can be let through. Elsewhere both pass: of the first nobody
- * knows the cost, and fees are in no book.
+ * knows the cost unless the answer says that it was not taken (outcome.ts), and fees are in no book.
  */
 import { type Member, parseMember } from "../../platform/json.ts";
 import { type Outline, type OutlineMember, outlineOf, stringAt } from "./outline.ts";
@@ -29,22 +29,26 @@ const feeKeys: readonly string[] = [
   "enable_search",
   "compound_custom",
   "plugins",
+  "extra_body",
 ];
 
-/** Tools that the provider runs for no more than the tokens that come of them; whatever is not known may have a fee. */
+/**
+ * Tools that the provider runs for no more than the tokens that come of them; whatever is not known may have a fee. A search
+ * has it in the provider's cache as well (`external_web_access: false`).
+ */
 const freeTools = /^(?:web_fetch_\d+|mcp|mcp_toolset|tool_search.*|namespace)$/;
 
 export const pricedKeys = [...Object.keys(plain), ...feeKeys, "tools"];
 
 const wordBytesMax = 64;
 
-/** The key, or null when the model's own price holds. */
-export function pricedApartBy(bytes: Uint8Array, members: readonly Member[]): string | null {
-  const apart = members.find((member) => {
+/** The keys; none when the model's own price holds. */
+export function pricedApartBy(bytes: Uint8Array, members: readonly Member[]): string[] {
+  const apart = members.filter((member) => {
     if (member.kind === "null" || !Object.hasOwn(plain, member.key) || isEmpty(bytes, member)) return false;
     return !(plain[member.key]?.has(wordAt(bytes, member)) ?? false);
   });
-  return apart?.key ?? null;
+  return apart.map(({ key }) => key);
 }
 
 function wordAt(bytes: Uint8Array, member: Member): string {
@@ -63,15 +67,24 @@ export function boughtBesideBy(bytes: Uint8Array, members: readonly Member[]): B
   return name === null ? null : { path: "tools", name: name.slice(0, wordBytesMax) };
 }
 
-/** Nothing asked for, false, an empty list, or a search whose mode is `off`, as xAI has it. */
+/** Nothing asked for, false, an empty list, a search whose mode is `off`, as xAI has it, or Gemini's free settings. */
 function isOff(bytes: Uint8Array, member: Member): boolean {
   if (member.kind === "null" || isEmpty(bytes, member)) return true;
-  if (member.end - member.start > wordBytesMax) return false;
-  const said = parseMember(bytes, member);
-  return (
-    said === false || (typeof said === "object" && said !== null && "mode" in said && said.mode === "off")
-  );
+  if (member.kind === "boolean") return parseMember(bytes, member) === false;
+  const asked = outlineOf(bytes, member.start);
+  if (member.key === "extra_body") return isFreeExtra(asked);
+  return member.key === "search_parameters" && wordsOf(bytes, asked, "mode").join() === "off";
 }
+
+/** What Gemini's compatible endpoint is told beside OpenAI's members; `extra_body` could name any tool as well. */
+const isFreeExtra = (extra: Outline): boolean =>
+  extra.kind === "object" &&
+  extra.members.every(
+    ([key, value]) =>
+      key === "google" && value.kind === "object" && value.members.every(([name]) => freeSettings.test(name)),
+  );
+
+const freeSettings = /^(?:thinking_?config|cached_?content|thought_tag_marker)$/i;
 
 function isEmpty(bytes: Uint8Array, { kind, start }: Member): boolean {
   if (kind !== "array") return false;
@@ -79,32 +92,35 @@ function isEmpty(bytes: Uint8Array, { kind, start }: Member): boolean {
   return found.kind === "array" && found.items.length === 0;
 }
 
-/** A shell that the caller runs itself (OpenAI's `environment: {type: "local"}`). */
-const isLocal = (bytes: Uint8Array, members: readonly OutlineMember[]): boolean =>
-  members.some(
-    ([key, value]) =>
-      key === "environment" &&
-      value.kind === "object" &&
-      value.members.length === 1 &&
-      value.members.every(
-        ([name, word]) => name === "type" && word.kind === "string" && stringAt(bytes, word) === "local",
-      ),
+/** The words under one key: more than one where it is repeated, and a provider may act on any of them. */
+const wordsOf = (bytes: Uint8Array, asked: Outline, name: string): string[] =>
+  (asked.kind === "object" ? asked.members : []).flatMap(([key, value]) =>
+    key === name && value.kind === "string" ? [stringAt(bytes, value)] : [],
   );
+
+/** A shell that the caller runs itself (OpenAI's `environment: {type: "local"}`). */
+function isLocal(bytes: Uint8Array, members: readonly OutlineMember[]): boolean {
+  const environments = members.filter(([key]) => key === "environment");
+  const [where] = environments.map(([, value]) => wordsOf(bytes, value, "type").join());
+  return environments.length === 1 && where === "local";
+}
+
+/** Where a tool has no type: Anthropic's and Gemini's own ways to write down the caller's functions. */
+const isCallers = (members: readonly OutlineMember[]): boolean =>
+  members.every(([key]) => /^function(?:_?declarations)?$/i.test(key)) ||
+  members.some(([key]) => key === "name");
 
 /** The type of a tool that has a fee, or that another model works in; those inside a group of tools are looked at too. */
 function dearTool(bytes: Uint8Array, tools: Outline): string | null {
   if (tools.kind !== "array") return null;
   for (const tool of tools.items) {
     if (tool.kind !== "object") continue;
-    const wordsOf = (name: string) =>
-      tool.members.flatMap(([key, value]) =>
-        key === name && value.kind === "string" ? [stringAt(bytes, value)] : [],
-      );
-    const types = wordsOf("type");
+    const types = wordsOf(bytes, tool, "type");
+    if (types.length === 0 && !isCallers(tool.members)) return tool.members[0]?.[0] ?? "tools";
     if (types.length === 1 && types[0] === "shell" && isLocal(bytes, tool.members)) continue;
     const dear = types.find((type) => !ownTools.test(type) && !freeTools.test(type));
     if (dear !== undefined) return dear;
-    const [model] = wordsOf("model");
+    const [model] = wordsOf(bytes, tool, "model");
     if (model !== undefined) return types[0] ?? model;
     const inner = tool.members.map(([key, value]) => (key === "tools" ? dearTool(bytes, value) : null));
     const found = inner.find((name) => name !== null);

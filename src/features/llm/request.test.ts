@@ -340,7 +340,11 @@ test("a body that asks for another price than its model's says by which key", ()
     ["fallbacks", [{ model: "claude-opus-4-1" }]],
   ];
   for (const [key, value] of apart)
-    expect([key, value, parsed("chat/completions", { [key]: value }).pricedApart]).toEqual([key, value, key]);
+    expect([key, value, parsed("chat/completions", { [key]: value }).pricedApart]).toEqual([
+      key,
+      value,
+      [key],
+    ]);
   const plain: [string, unknown][] = [
     ["service_tier", "auto"],
     ["service_tier", "flex"],
@@ -352,7 +356,7 @@ test("a body that asks for another price than its model's says by which key", ()
     ["metadata", { models: ["x"] }],
   ];
   for (const [key, value] of plain)
-    expect([key, value, parsed("messages", { [key]: value }).pricedApart]).toEqual([key, value, null]);
+    expect([key, value, parsed("messages", { [key]: value }).pricedApart]).toEqual([key, value, []]);
   expect(codeOf('{"model":"a","Service_Tier":"priority"}')).toBe("invalid_request");
 });
 
@@ -377,6 +381,12 @@ test("a body that buys more than tokens says what, and no tool of the caller's o
   }
   for (const key of ["web_search_options", "plugins", "search_parameters"])
     expect(bought({ [key]: {} })).toEqual({ path: key, name: key });
+  // Gemini's have no type.
+  expect(bought({ tools: [{ google_search: {} }] })).toEqual({ path: "tools", name: "google_search" });
+  expect(bought({ tools: [{ functionDeclarations: [{ name: "f" }] }] })).toBeNull();
+  const google = (more: object) => bought({ extra_body: { google: { thinking_config: {}, ...more } } });
+  expect(google({ tools: [{ google_search: {} }] })).toEqual({ path: "extra_body", name: "extra_body" });
+  expect([google({}), bought({ extra_body: {} })]).toEqual([null, null]);
   const free = [
     "custom",
     "computer_20250124",
@@ -392,5 +402,11 @@ test("a body that buys more than tokens says what, and no tool of the caller's o
   ).toBeNull();
   const shell = (type: string) => bought({ tools: [{ type: "shell", environment: { type } }] });
   expect([shell("local"), shell("container_auto")]).toEqual([null, { path: "tools", name: "shell" }]);
+  // Of two members with one key a provider may act on the other.
+  const twice = (text: string) =>
+    parseRequest("responses", Buffer.from(`{"model":"a",${text}}`)).boughtBeside;
+  const local = '"environment":{"type":"local"}';
+  expect(twice(`"tools":[{"type":"shell","environment":{"type":"auto"},${local}}]`)).not.toBeNull();
+  expect(twice('"search_parameters":{"mode":"on","mode":"off"}')).not.toBeNull();
   expect(codeOf('{"model":"a","Tools":[]}')).toBe("invalid_request");
 });

@@ -41,8 +41,8 @@ export type LlmRequest = {
   readonly looksUp: boolean;
   /** True when sounds or pictures are asked for. */
   readonly hasUnseenOutput: boolean;
-  /** The key of the body that makes the call cost something other than its model's price, or null. */
-  readonly pricedApart: string | null;
+  /** The keys of the body that make the call cost something other than its model's price. */
+  readonly pricedApart: readonly string[];
   /** What is bought beside the model's tokens. Found when it is asked for. */
   readonly boughtBeside: BoughtBeside | null;
   readonly modelAt: Member;

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { recordedChats } from "../../testing/recorded-chat.ts";
 import { recordedOpenai } from "../../testing/recorded-openai.ts";
 import { recordedResponses } from "../../testing/recorded-responses.ts";
+import { usageInTail } from "./document.ts";
 import { Meter } from "./meter.ts";
 import { SseSplitter } from "./sse.ts";
 import { mergeUsage, noUsage } from "./wire.ts";
@@ -239,25 +240,35 @@ test("Anthropic's passes are all counted, and told apart by whose they are", () 
   ]);
 });
 
-test("a provider that took another price than the model's own says so", () => {
-  const isApart = (endpoint: "chat/completions" | "responses" | "messages", body: object) => {
+test("a provider says of which words that may change a price it took another one", () => {
+  const apartIn = (endpoint: "chat/completions" | "responses" | "messages", body: unknown) => {
     const meter = new Meter(wireOf(endpoint));
     meter.seeBody(body);
-    return meter.isPricedApart;
+    return meter.pricedApart;
   };
   const counts = { input_tokens: 1, output_tokens: 1 };
-  for (const [service_tier, isKnown] of [
-    ["auto", null],
-    ["default", false],
-    ["scale", false],
-    ["priority", true],
+  for (const [service_tier, said] of [
+    ["auto", {}],
+    ["performance", {}],
+    ["default", { service_tier: false }],
+    ["scale", { service_tier: false }],
+    ["priority", { service_tier: true }],
   ] as const) {
     const usage = { prompt_tokens: 1, completion_tokens: 1 };
-    expect(isApart("chat/completions", { service_tier, usage })).toBe(isKnown);
-    expect(isApart("responses", { service_tier, usage: counts })).toBe(isKnown);
+    expect(apartIn("chat/completions", { service_tier, usage })).toEqual(said);
+    expect(apartIn("responses", { service_tier, usage: counts })).toEqual(said);
     // Anthropic's is paid for beforehand.
-    expect(isApart("messages", { usage: { ...counts, service_tier } })).toBe(null);
+    expect(apartIn("messages", { usage: { ...counts, service_tier } })).toEqual({});
+    const end = JSON.stringify({ service_tier, usage });
+    expect(apartIn("chat/completions", usageInTail(Buffer.from(`…"content":"x"}],${end.slice(1)}`)))).toEqual(
+      said,
+    );
   }
-  expect(isApart("messages", { usage: { ...counts, speed: "fast" } })).toBe(true);
-  expect(isApart("messages", { usage: { ...counts, speed: "standard" } })).toBe(false);
+  expect(apartIn("messages", { usage: { ...counts, speed: "fast" } })).toEqual({ speed: true });
+  expect(apartIn("messages", { usage: { ...counts, speed: "standard", inference_geo: "global" } })).toEqual({
+    speed: false,
+    inference_geo: false,
+  });
+  // A workspace may have set it; whether it was asked for is known better.
+  expect(apartIn("messages", { usage: { ...counts, inference_geo: "us" } })).toEqual({});
 });

@@ -8,14 +8,18 @@ import type { OpenedBy } from "../../platform/guard.ts";
 import type { NanoUsd } from "../../platform/money.ts";
 import type { States } from "./states.ts";
 
-export type Noted = (attempt: {
+export type Attempt = {
   readonly call: OpenedBy;
   readonly start: StartRecord;
   readonly usage: Usage;
   /** Nano-USD; null when the price is not known. */
   readonly cost: NanoUsd | null;
+  /** The model whose price is not known; null where it is the call's alone, which no price that somebody sets would end. */
+  readonly unpriced: string | null;
   readonly kept: readonly string[];
-}) => void;
+};
+
+export type Noted = (attempt: Attempt) => void;
 
 export type SpendingNeeds = {
   states: Pick<States, "remember">;
@@ -31,15 +35,15 @@ const hourMs = 3_600_000;
 
 export function createSpending(needs: SpendingNeeds): Noted {
   const isNews = createNews();
-  return ({ call, start, usage, cost, kept }) => {
+  return ({ call, start, usage, cost, unpriced, kept }) => {
     const tokens = (usage.input ?? 0) + (usage.output ?? 0);
     needs.spent(call.principal.credentialId, tokens);
     if (start.project_id !== null) needs.projectSpent(start.project_id, tokens);
     if (kept.length > 0) needs.states.remember(start.provider, kept, ownerOf(start));
     if (cost !== null) return;
-    const { provider, model, req } = start;
-    // Where the model's own price is known, it is this call's that is not, and no price that somebody sets would end that.
-    const price_of = start.prices === null ? "model" : "call";
+    const { provider, req } = start;
+    const model = (unpriced ?? start.model).slice(0, 256);
+    const price_of = unpriced === null ? "call" : "model";
     const once = `price.unknown:${price_of}:${provider}/${model}:${start.at.slice(0, 10)}`;
     if (!isNews(provider, once, Date.parse(start.at))) return;
     needs.raise({ type: "price.unknown", once, payload: { provider, model, price_of, request_id: req } });

@@ -10,10 +10,15 @@ import { isObject, list, noUsage, type Report, record, tokens } from "./wire.ts"
 /** A provider tells which tier it took, also where the caller left that to it or to the project's settings. */
 export function usageOfChunk(chunk: Record<string, unknown>): Report | null {
   const usage = usageIn(chunk);
-  const { service_tier: tier } = chunk;
-  if (usage === null || typeof tier !== "string" || tier === "auto") return usage;
-  return { ...usage, isPricedApart: tier === "priority" };
+  const service_tier = tiers.get(chunk.service_tier);
+  return usage === null || service_tier === undefined ? usage : { ...usage, pricedApart: { service_tier } };
 }
+
+/** Whether a tier has another price than the model's own: a cheaper one counts as that, and `scale` is paid beforehand. */
+const tiers: ReadonlyMap<unknown, boolean> = new Map([
+  ["priority", true],
+  ...["default", "standard", "on_demand", "flex", "batch", "scale"].map((tier) => [tier, false] as const),
+]);
 
 /** Where OpenAI puts it; else Groq's `x_groq` (console.groq.com), or Moonshot's, inside the last choice. */
 function usageIn(chunk: Record<string, unknown>): Usage | null {

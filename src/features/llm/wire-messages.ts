@@ -13,6 +13,7 @@ import {
   list,
   noUsage,
   type Pass,
+  type PricedApart,
   parseJson,
   type Report,
   record,
@@ -109,9 +110,15 @@ function usageOf(usage: Record<string, unknown>): Report | null {
   return {
     ...all,
     ...(passes.length > 0 ? { passes } : {}),
-    ...(typeof usage.speed === "string" ? { isPricedApart: usage.speed === "fast" } : {}),
+    pricedApart: pricedApart(usage),
   };
 }
+
+/** A region that was asked for by nobody is the workspace's own setting, and its operator's to price. */
+const pricedApart = ({ speed, inference_geo }: Record<string, unknown>): PricedApart => ({
+  ...(typeof speed === "string" ? { speed: speed === "fast" } : {}),
+  ...(inference_geo === "global" ? { inference_geo: false } : {}),
+});
 
 function passOf(said: Record<string, unknown>): (Pass & { isBeside: boolean })[] {
   const usage = plainUsage(said);

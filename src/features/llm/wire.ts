@@ -11,12 +11,17 @@ export type Pass = {
   readonly model: string | null;
 };
 
+/**
+ * By the word of a body that may change a call's price (`service_tier`, `speed`): whether the provider took another price
+ * than the model's own. Left out where it does not say.
+ */
+export type PricedApart = Readonly<Record<string, boolean>>;
+
 /** What a provider reports: the tokens of the whole call, and why they may not cost what so many tokens do. */
 export type Report = Usage & {
   /** Their tokens are among the others. */
   readonly passes?: readonly Pass[];
-  /** Whether the provider took another price than the model's own; left out where it does not say. */
-  readonly isPricedApart?: boolean;
+  readonly pricedApart?: PricedApart;
 };
 
 /** What one event of a stream says to the books. */
