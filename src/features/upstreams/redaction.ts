@@ -56,26 +56,46 @@ function decoded(text: string): string {
   }
 }
 
-const secretWord = /key|token|secret|pass|pwd|auth|cred|private|cookie|session|dsn|bearer|salt|seed|sign/i;
+const secretWord =
+  /key|token|secret|pass|pwd|auth|cred|private|cookie|session|dsn|bearer|basic|salt|seed|sign|(?:^|[ _-])pat$/i;
 
 /**
  * Most variables of commands say how they run: a region, a site's address, a zone, somebody's name. To take those out of
- * every answer would spoil them, so that only what looks like a key is a secret where the name does not sound like one.
+ * every answer would spoil them, so that where the name does not sound like a secret's only what stands under such a name
+ * inside of it, a password in an address, a bearer, and what looks like a key are secrets.
  */
 function secretsInSetting(name: string, value: string): string[] {
-  if (/_ids?$/i.test(name)) return [];
+  const named = [...value.matchAll(namedValue)].flatMap(([, key = "", quoted, plain]) =>
+    secretWord.test(key) ? [unescaped(quoted ?? plain ?? "")] : [],
+  );
+  const passwords = [...value.matchAll(addressPassword)].flatMap(([, given = ""]) => [given, decoded(given)]);
+  const bearers = [...value.matchAll(bearer)].map(([, given = ""]) => given);
+  const told = [...named, ...passwords, ...bearers];
+  if (/_ids?$/i.test(name)) return told;
   const isPlace = /^[./~]|^[a-z][a-z0-9+.-]*:/i.test(value);
-  if (!isPlace && looksLikeKey(value)) return [value];
-  return value.split(/[\s/:@,;?&=]+/).filter(looksLikeKey);
+  if (!isPlace && looksLikeKey(value)) return [...told, value];
+  return [...told, ...value.split(/[\s/:@,;?&="'{}]+/).filter(looksLikeKey)];
 }
 
-/** Small and large letters with digits in between, twice at least, or what is random by its length. */
-const looksLikeKey = (text: string): boolean =>
-  looksRandom(text) || /^(?=.*[a-z])(?=.*[A-Z])(?=[^\d]*\d+[^\d]+\d)[A-Za-z0-9_~+/=-]{12,}$/.test(text);
+/** `Password=x;`, `password=x `, `"Authorization":"Bearer x"`. */
+const namedValue = /([\w .-]*[\w-])["']?\s*[=:]\s*(?:"((?:[^"\\]|\\.)*)"|([^"'\s;&,}]+))/g;
+/** Also where several hosts make it no URL. */
+const addressPassword = /:\/\/[^\s/:@]*:([^\s@]+)@/g;
+const bearer = /\b(?:bearer|basic|token)\s+([\w.~+/=-]{8,})/gi;
 
-/** Three digits among twenty signs, and not at the end of words as in `my-project-123456`: a key, an id, hardly a name. */
+const unescaped = (text: string): string => text.replaceAll(/\\(["\\/])/g, "$1");
+
+/** A word of small and large letters with digits in between, twice at least, or what is random by its length. */
+const looksLikeKey = (text: string): boolean =>
+  looksRandom(text) ||
+  wordsIn(text).some((word) => /^(?=.*[a-z])(?=.*[A-Z])(?=\D*\d+\D+\d)\w{10,}$/.test(word));
+
+/** Three digits among twenty signs, and letters in a word with some of them: a key, an id, hardly a name or a version. */
 export const looksRandom = (text: string): boolean =>
-  /^(?=(?:\D*\d){3})(?=\D*\d+\D+\d|[A-Za-z0-9]+$)[A-Za-z0-9_.~+=-]{20,}$/.test(text);
+  /^(?=(?:\D*\d){3})[A-Za-z0-9_.~+=-]{20,}$/.test(text) &&
+  wordsIn(text).some((word) => /^(?=.*\d)(?=.*[A-Za-z])\w{8,}$/.test(word));
+
+const wordsIn = (text: string): string[] => text.split(/[^A-Za-z0-9]+/);
 
 /** The parts of an address's path and the values of its query that may be keys. */
 function secretsInAddress(text: string): string[] {
