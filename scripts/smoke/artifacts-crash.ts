@@ -53,6 +53,8 @@ class Chaos {
   readonly #hashes = new Map<string, string>();
   /** Told to be complete, and nobody has asked for their end since. */
   readonly #confirmed = new Set<string>();
+  /** Made to expire, and due for a purge. */
+  readonly #aged = new Set<string>();
   readonly #counts = { announced: 0, confirmed: 0, deleted: 0, whole: 0, swept: 0 };
   #random: () => number;
 
@@ -95,6 +97,8 @@ class Chaos {
       if (this.#confirmed.has(id)) expectEqual(status, "complete", `the status of ${id}, once confirmed`);
       if (status !== "complete") continue;
       expectEqual(sha256, this.#hashes.get(id) ?? sha256, `what ${id} says of itself`);
+      // No download is given of what has expired, and a purge that was killed may have left it as it was.
+      if (this.#aged.has(id)) continue;
       expectEqual(sha256Of(await this.shelf.fetched(id)), sha256, `the bytes of ${id}`);
       this.#counts.whole++;
     }
@@ -166,7 +170,10 @@ class Chaos {
     const aged = await sql<{ id: string }[]>`
       update artifacts set expires_at = now() - interval '1 second' where id in
         (select id from artifacts where status = 'complete' order by random() limit 100) returning id`;
-    for (const { id } of aged) this.#confirmed.delete(id);
+    for (const { id } of aged) {
+      this.#confirmed.delete(id);
+      this.#aged.add(id);
+    }
   }
 
   async #due(sql: Sql): Promise<number> {

@@ -7,7 +7,7 @@
  */
 import { type Member, parseMember } from "../../platform/json.ts";
 import { type Outline, type OutlineMember, outlineOf, stringAt } from "./outline.ts";
-import { ownTools } from "./unseen.ts";
+import { ownTools, searchKeys } from "./unseen.ts";
 
 /** What each may say without a change of price, in any case but lower than the model's own; none where it must not be there. */
 const plain: Record<string, ReadonlySet<string>> = {
@@ -21,24 +21,13 @@ const plain: Record<string, ReadonlySet<string>> = {
   fallbacks: new Set(),
 };
 
-/** At the top of a body: the provider is to search, or to run a plugin, for a fee each time. */
-const feeKeys: readonly string[] = [
-  "web_search_options",
-  "search_parameters",
-  "search_settings",
-  "enable_search",
-  "compound_custom",
-  "plugins",
-  "extra_body",
-];
-
 /**
  * Tools that the provider runs for no more than the tokens that come of them; whatever is not known may have a fee. A search
  * has it in the provider's cache as well (`external_web_access: false`).
  */
 const freeTools = /^(?:web_fetch_\d+|mcp|mcp_toolset|tool_search.*|namespace)$/;
 
-export const pricedKeys = [...Object.keys(plain), ...feeKeys, "tools"];
+export const pricedKeys = [...Object.keys(plain), ...searchKeys, "tools"];
 
 const wordBytesMax = 64;
 
@@ -60,7 +49,7 @@ function wordAt(bytes: Uint8Array, member: Member): string {
 export type BoughtBeside = { readonly path: string; readonly name: string };
 
 export function boughtBesideBy(bytes: Uint8Array, members: readonly Member[]): BoughtBeside | null {
-  const key = members.find((member) => feeKeys.includes(member.key) && !isOff(bytes, member))?.key;
+  const key = members.find((member) => searchKeys.includes(member.key) && !isOff(bytes, member))?.key;
   if (key !== undefined) return { path: key, name: key };
   const tools = members.find((member) => member.key === "tools");
   const name = tools === undefined ? null : dearTool(bytes, outlineOf(bytes, tools.start));

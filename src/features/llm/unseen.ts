@@ -38,18 +38,19 @@ const partKeys: Partial<Record<LlmEndpoint, readonly string[]>> = {
   messages: ["source"],
 };
 
-/** At the top of a body: the provider is to search, or to ask others. */
-const lookUpKeys = new Set([
+/** At the top of a body: the provider is to search, or to run a plugin. */
+export const searchKeys: readonly string[] = [
   "web_search_options",
   "search_parameters",
   "search_settings",
   "enable_search",
   "compound_custom",
   "plugins",
-  "mcp_servers",
-  "data_sources",
   "extra_body",
-]);
+];
+
+/** Or to ask others. */
+const lookUpKeys = new Set([...searchKeys, "mcp_servers", "data_sources"]);
 
 /** Tools that the caller runs itself, so that what they say is in the body; the provider runs all others. */
 export const ownTools =
